@@ -1,0 +1,71 @@
+"""Make condensation in neural networks visible, predict it and control it.
+
+The public names are loaded when they are first used, so that `import cloudchamber` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cloudchamber import plot as plot
+    from cloudchamber._core.citations import cite as cite
+    from cloudchamber._core.errors import CloudchamberError as CloudchamberError
+    from cloudchamber._core.errors import DamagedFile as DamagedFile
+    from cloudchamber._core.errors import FileAccess as FileAccess
+    from cloudchamber._core.errors import InvalidInput as InvalidInput
+    from cloudchamber._core.errors import InvalidRecipe as InvalidRecipe
+    from cloudchamber._core.errors import Unsupported as Unsupported
+    from cloudchamber._core.finding import Evidence as Evidence
+    from cloudchamber._core.finding import Finding as Finding
+    from cloudchamber._core.finding import Findings as Findings
+    from cloudchamber._core.storage import open_record as open_record
+    from cloudchamber._core.storage import save_record as save_record
+    from cloudchamber.diagnosis import diagnose as diagnose
+    from cloudchamber.diagnosis import find_phases as find_phases
+    from cloudchamber.monitor import Monitor as Monitor
+    from cloudchamber.reporting import write_report as write_report
+    from cloudchamber.training import Recipe as Recipe
+    from cloudchamber.training import load_recipe as load_recipe
+    from cloudchamber.training import run as run
+
+_HOME = {
+    "plot": "cloudchamber.plot",
+    "cite": "cloudchamber._core.citations",
+    "CloudchamberError": "cloudchamber._core.errors",
+    "DamagedFile": "cloudchamber._core.errors",
+    "FileAccess": "cloudchamber._core.errors",
+    "InvalidInput": "cloudchamber._core.errors",
+    "InvalidRecipe": "cloudchamber._core.errors",
+    "Unsupported": "cloudchamber._core.errors",
+    "Evidence": "cloudchamber._core.finding",
+    "Finding": "cloudchamber._core.finding",
+    "Findings": "cloudchamber._core.finding",
+    "open_record": "cloudchamber._core.storage",
+    "save_record": "cloudchamber._core.storage",
+    "diagnose": "cloudchamber.diagnosis",
+    "find_phases": "cloudchamber.diagnosis",
+    "Monitor": "cloudchamber.monitor",
+    "write_report": "cloudchamber.reporting",
+    "Recipe": "cloudchamber.training",
+    "load_recipe": "cloudchamber.training",
+    "run": "cloudchamber.training",
+}
+
+__all__ = sorted([*_HOME, "__version__"])
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("cloudchamber")
+    if name not in _HOME:
+        raise AttributeError(f"module 'cloudchamber' has no attribute {name!r}; it has: {', '.join(__all__)}")
+    module = import_module(_HOME[name])
+    return module if name == "plot" else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return __all__

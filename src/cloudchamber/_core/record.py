@@ -1,0 +1,158 @@
+"""The growing record: observations in a buffer, built into an `xarray.Dataset` when asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import xarray as xr
+
+from cloudchamber._core.errors import require
+from cloudchamber._core.registry import Quantity
+from cloudchamber._core.schema import SCHEMA_VERSION, Frame
+
+Values = Mapping[str, np.ma.MaskedArray]
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What was measured at one step: arrays by quantity, without the step dimension; masked = not measured."""
+
+    step: int
+    values: Values
+
+
+@dataclass
+class RecordBuffer:
+    """The observations of a run so far, in the order of their steps."""
+
+    frame: Frame
+    observations: list[Observation] = field(default_factory=list)
+
+    def append(self, observation: Observation) -> None:
+        """Add an observation.
+
+        Raises:
+            InvalidInput: if its step does not come after the last one.
+        """
+        require(
+            observation.step > self.last_step,
+            f"observed steps grow (last: {self.last_step})",
+            observation.step,
+            "pass the number of updates applied so far",
+        )
+        self.observations.append(observation)
+
+    @property
+    def last_step(self) -> int:
+        """The last observed step, -1 before the first."""
+        return self.observations[-1].step if self.observations else -1
+
+    def dataset(self) -> xr.Dataset:
+        """Build the record (module `schema` says what is in it)."""
+        names = sorted({name for observation in self.observations for name in observation.values})
+        stacked = {name: self._stack(self.frame.quantity(name)) for name in names}
+        variables: dict[str, xr.Variable] = {
+            name: _variable(self.frame.quantity(name), array.filled(np.nan)) for name, array in stacked.items()
+        }
+        for name, value in self.frame.constants.items():
+            variables[name] = _variable(self.frame.quantity(name), np.asarray(value, dtype=np.float64))
+        variables["valid"] = self._valid(stacked)
+        return xr.Dataset(variables, coords=self._coordinates(stacked), attrs=self._attributes(variables))
+
+    def _stack(self, item: Quantity) -> np.ma.MaskedArray:
+        dtype = np.float32 if item.dims[0] == "image_step" else np.float64
+        missing = np.ma.masked_all(tuple(self._sizes[dim] for dim in item.dims[1:]), dtype=dtype)
+        steps = set(self._image_steps()) if item.dims[0] == "image_step" else None
+        chosen = [o for o in self.observations if steps is None or o.step in steps]
+        return np.ma.stack([o.values.get(item.name, missing) for o in chosen]).astype(dtype)
+
+    def _image_steps(self) -> list[int]:
+        images = {item.name for item in self.frame.quantities if item.dims[:1] == ("image_step",)}
+        return [o.step for o in self.observations if images & o.values.keys()]
+
+    def _step_quantities(self, names: Iterable[str]) -> list[Quantity]:
+        items = [self.frame.quantity(name) for name in names]
+        return [item for item in items if item.dims[0] == "step"]
+
+    @property
+    def _sizes(self) -> dict[str, int]:
+        neurons = max((len(ids) for ids in self.frame.neuron_ids), default=0)
+        samples = len(self.frame.sample_classes)
+        return {
+            "layer": len(self.frame.layers),
+            "class": self.frame.classes,
+            "sample": samples,
+            "sample_other": samples,
+            "neuron": neurons,
+            "neuron_other": neurons,
+        }
+
+    def _valid(self, stacked: Mapping[str, np.ma.MaskedArray]) -> xr.Variable:
+        items = self._step_quantities(stacked)
+        valid = np.zeros((len(items), len(self.observations), len(self.frame.layers)), dtype=bool)
+        for index, item in enumerate(items):
+            measured = ~np.ma.getmaskarray(stacked[item.name])
+            if item.dims[1:] != ("layer",):
+                measured = measured.reshape(len(self.observations), -1).any(axis=1)[:, None]
+            valid[index] = measured
+        attributes = {"long_name": "measured, so that a NaN is the value itself"}
+        return xr.Variable(("quantity", "step", "layer"), valid, attributes)
+
+    def _coordinates(self, stacked: Mapping[str, np.ma.MaskedArray]) -> dict[str, tuple[object, object]]:
+        frame = self.frame
+        layers, rows = frame.layers, frame.coverage
+        neurons = range(self._sizes["neuron"])
+        samples = np.arange(len(frame.sample_classes))
+        return {
+            "step": ("step", np.array([o.step for o in self.observations], dtype=np.int64)),
+            "image_step": ("image_step", np.array(self._image_steps(), dtype=np.int64)),
+            "layer": ("layer", np.array([layer.name for layer in layers], dtype=object)),
+            "layer_type": ("layer", np.array([layer.layer_type for layer in layers], dtype=object)),
+            "width": ("layer", np.array([layer.width for layer in layers], dtype=np.int64)),
+            "fan_in": ("layer", np.array([layer.fan_in for layer in layers], dtype=np.int64)),
+            "activation": ("layer", np.array([layer.activation for layer in layers], dtype=object)),
+            "module": ("module", np.array([row.module for row in rows], dtype=object)),
+            "module_type": ("module", np.array([row.module_type for row in rows], dtype=object)),
+            "coverage": ("module", np.array([row.coverage for row in rows], dtype=object)),
+            "class": ("class", np.arange(frame.classes)),
+            "sample": ("sample", samples),
+            "sample_other": ("sample_other", samples),
+            "sample_class": ("sample", np.array(frame.sample_classes, dtype=np.int64)),
+            "neuron": ("neuron", np.array(neurons, dtype=np.int64)),
+            "neuron_other": ("neuron_other", np.array(neurons, dtype=np.int64)),
+            "neuron_id": (("layer", "neuron"), _padded(frame.neuron_ids, len(neurons))),
+            "quantity": (
+                "quantity",
+                np.array([item.name for item in self._step_quantities(stacked)], dtype=object),
+            ),
+        }
+
+    def _attributes(self, variables: Iterable[str]) -> dict[str, object]:
+        known = [self.frame.quantity(name) for name in variables if name != "valid"]
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "recipe": self.frame.recipe,
+            "environment": json.dumps(self.frame.environment, sort_keys=True),
+            "citations": " ".join(sorted({item.paper for item in known if item.paper})),
+        }
+
+
+def _variable(item: Quantity, data: np.ndarray) -> xr.Variable:
+    attributes = {
+        "long_name": item.long_name,
+        "symbol": item.symbol,
+        "units": item.unit,
+        "range": list(item.bounds),
+        "source": item.source,
+    }
+    return xr.Variable(item.dims, data, attributes)
+
+
+def _padded(rows: tuple[tuple[int, ...], ...], length: int) -> np.ndarray:
+    padded = np.full((len(rows), length), -1, dtype=np.int64)
+    for row, ids in zip(padded, rows, strict=True):
+        row[: len(ids)] = ids
+    return padded

@@ -1,0 +1,16 @@
+"""Models: the networks of the papers, each with its part of a recipe."""
+
+from torch import nn
+
+from cloudchamber.models.activations import ActivationName, activation
+from cloudchamber.models.mlp import MLP, MLPConfig
+
+ModelConfig = MLPConfig
+
+
+def build_model(config: ModelConfig, inputs: int, outputs: int) -> nn.Module:
+    """Build the model of a recipe for data with so many inputs and outputs."""
+    return MLP(inputs, outputs, depth=config.depth, width=config.width, act=config.activation, bias=config.bias)
+
+
+__all__ = ["MLP", "ActivationName", "MLPConfig", "ModelConfig", "activation", "build_model"]

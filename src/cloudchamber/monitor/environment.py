@@ -1,0 +1,21 @@
+"""What a record says about the machine: only what is the same for two identical runs."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """Return versions, device and number of threads."""
+    return {
+        "cloudchamber": version("cloudchamber"),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "device": str(device),
+        "threads": torch.get_num_threads(),
+    }

@@ -1,0 +1,7 @@
+"""Plots: a record in, matplotlib Axes out; nothing global is changed."""
+
+from cloudchamber.plot.curves import accuracy, loss, similarity
+from cloudchamber.plot.heatmaps import heatmap
+from cloudchamber.plot.overview import overview
+
+__all__ = ["accuracy", "heatmap", "loss", "overview", "similarity"]
