@@ -1,13 +1,13 @@
 """Shared by all tests: the made-up records and one thread, so that results do not depend on the machine."""
 
-import sys
-from pathlib import Path
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported, and for the processes that tests start
 
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent))
-
+torch.set_num_threads(1)
 
 @pytest.fixture(autouse=True)
 def _float32_default():

@@ -2,7 +2,21 @@
 
 from cloudchamber.measures import catalogue as catalogue
 from cloudchamber.measures.accuracy import class_accuracy as class_accuracy
+from cloudchamber.measures.decomposition import Decomposition as Decomposition
+from cloudchamber.measures.decomposition import MeanChanges as MeanChanges
+from cloudchamber.measures.decomposition import decompose as decompose
+from cloudchamber.measures.decomposition import decompose_mean_changes as decompose_mean_changes
+from cloudchamber.measures.decomposition import direction_strengths as direction_strengths
+from cloudchamber.measures.directions import CommonDirections as CommonDirections
+from cloudchamber.measures.directions import common_directions as common_directions
+from cloudchamber.measures.directions import common_directions_of_rows as common_directions_of_rows
 from cloudchamber.measures.drift import relative_distance as relative_distance
+from cloudchamber.measures.moments import gradient_moment as gradient_moment
+from cloudchamber.measures.moments import gradient_rows as gradient_rows
+from cloudchamber.measures.norms import gradient_norm as gradient_norm
+from cloudchamber.measures.norms import mean_gradient as mean_gradient
+from cloudchamber.measures.norms import sample_gradient_norms as sample_gradient_norms
+from cloudchamber.measures.norms import weight_norm as weight_norm
 from cloudchamber.measures.orientation import OrientationGroups as OrientationGroups
 from cloudchamber.measures.orientation import effective_width as effective_width
 from cloudchamber.measures.orientation import isotropic_groups as isotropic_groups

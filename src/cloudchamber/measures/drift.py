@@ -37,4 +37,5 @@ def relative_distance(weight: Weight, initial_weight: Weight) -> Scalar:
         f"{tuple(now.shape)} and {tuple(start.shape)}",
         "pass the same layer at two times",
     )
-    return total_length(now - start) / total_length(start)
+    moved = now - start
+    return (total_length(moved) / total_length(start)).to(moved.dtype)

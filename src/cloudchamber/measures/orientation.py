@@ -7,25 +7,17 @@ close to each other by chance, so every count is to be read beside `isotropic_gr
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
-import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
 from cloudchamber._core.errors import require
 from cloudchamber._core.types import Scalar, Weight
-from cloudchamber.measures.vectors import as_matrix, directions, lengths
-
-_BLOCK = 512
-_CHUNK = 8192
-_BOUND_FROM = 256
-_ROUNDING = 1e-5
-
-Near = Callable[[Tensor, Tensor], Tensor]
+from cloudchamber.measures.leaders import lead
+from cloudchamber.measures.vectors import as_matrix, inverse_lengths
 
 
 @dataclass(frozen=True)
@@ -60,7 +52,7 @@ def orientation_groups(
     The strongest neuron leads a group, which every neuron with `|cos| > threshold` to it joins; the strongest
     neuron left leads the next one; and so on. So a neuron belongs to the strongest leader that it is close
     to, leaders are not close to each other, and of equally strong neurons the first leads. Exact, in blocks:
-    memory grows as h + d, not as h².
+    the memory taken grows as that of the weights, not as h².
 
     Args:
         weight: (h, d), a row of input weights per neuron, with its bias as a last entry where it has one.
@@ -86,9 +78,9 @@ def orientation_groups(
     rows = as_matrix(weight, "weight").detach()
     require(0 <= threshold < 1, "`threshold` is a cosine in [0, 1)", threshold, "use 0.9")
     require(0 <= norm_cut <= 1, "`norm_cut` is a fraction in [0, 1]", norm_cut, "use 0 to keep every neuron")
-    left = _by_amplitude(rows, norm_cut)
-    near = partial(_near, threshold=threshold, signed=signed)
-    labels, leaders = _lead(_unit_rows(rows, left), near, threshold)
+    inverse = inverse_lengths(rows)
+    left = _by_amplitude(inverse, norm_cut)
+    labels, leaders = lead(rows[left].mul_(inverse[left, None]), threshold, signed)
     groups = torch.full((len(rows),), -1, device=rows.device)
     groups[left] = labels
     return OrientationGroups(groups, left[leaders], torch.bincount(labels, minlength=len(leaders)))
@@ -152,84 +144,9 @@ def effective_width(weight: Weight, *, threshold: float = 0.9, signed: bool = Fa
     return rows.new_tensor(groups if rows.isfinite().all() else torch.nan)
 
 
-def _by_amplitude(rows: Tensor, norm_cut: float) -> Tensor:
+def _by_amplitude(inverse: Tensor, norm_cut: float) -> Tensor:
     """Indices of the neurons that take part, strongest first, ties by index."""
-    amplitude = torch.cat([lengths(part) for part in rows.split(_CHUNK)])
-    amplitude = torch.where(amplitude.isfinite(), amplitude, 0)
+    amplitude = torch.where(inverse > 0, 1 / inverse, 0)
     order = amplitude.argsort(descending=True, stable=True)
     ranked = amplitude[order]
     return order[(ranked > 0) & (ranked >= norm_cut * ranked[:1])]
-
-
-def _unit_rows(rows: Tensor, chosen: Tensor) -> Tensor:
-    """The chosen rows divided by their lengths, in chunks: beside the result nothing of its size is held."""
-    unit = rows[chosen]
-    for part in unit.split(_CHUNK):
-        part.copy_(directions(part)[0])
-    return unit
-
-
-def _near(a: Tensor, b: Tensor, *, threshold: float, signed: bool) -> Tensor:
-    cosine = a @ b.T
-    return (cosine if signed else cosine.abs_()) > threshold
-
-
-def _lead(unit: Tensor, near: Near, threshold: float) -> tuple[Tensor, Tensor]:
-    """Group of each unit row, and the leaders: a block of candidates at a time, without who has joined."""
-    labels = torch.full((len(unit),), -1, device=unit.device)
-    left, leaders = torch.arange(len(unit), device=unit.device), [labels[:0]]
-    while len(left):
-        block, joined = _lead_block(near(unit[:_BLOCK], unit[:_BLOCK]))
-        found = sum(len(part) for part in leaders)
-        labels[left[:_BLOCK]] = found + joined
-        leaders.append(left[block])
-        head, unit, left = unit[block], unit[_BLOCK:], left[_BLOCK:]
-        joined = _joined(head, unit, near, threshold)
-        labels[left] = torch.where(joined < 0, joined, found + joined)
-        if (joined >= 0).any():
-            unit, left = unit[joined < 0], left[joined < 0]
-    return labels, torch.cat(leaders)
-
-
-def _lead_block(near: Tensor) -> tuple[Tensor, Tensor]:
-    """Within a block: the positions that lead, and for every position which of them it follows."""
-    close = near.cpu().numpy()
-    np.fill_diagonal(close, True)
-    free, leaders = np.ones(len(close), dtype=bool), []
-    for position in range(len(close)):
-        if free[position]:
-            leaders.append(position)
-            free &= ~close[position]
-    follows = close[leaders].argmax(0)
-    return torch.tensor(leaders, device=near.device), torch.from_numpy(follows).to(near.device)
-
-
-def _joined(head: Tensor, rest: Tensor, near: Near, threshold: float) -> Tensor:
-    """For every row of `rest` the first leader that it is near to, −1 for none."""
-    return torch.cat([_first_near(head, part, near, threshold) for part in rest.split(_CHUNK)])
-
-
-def _first_near(head: Tensor, rest: Tensor, near: Near, threshold: float) -> Tensor:
-    first = torch.full((len(rest),), -1, device=rest.device)
-    candidates = _candidates(head, rest, threshold)
-    close = near(head, rest[candidates])
-    hit = close.any(0)
-    first[candidates[hit]] = close[:, hit].to(torch.uint8).argmax(0)
-    return first
-
-
-def _candidates(head: Tensor, rest: Tensor, threshold: float) -> Tensor:
-    """Rows that may be near a leader, by their first columns: the others add at most the product of lengths."""
-    d = head.shape[1]
-    columns = _bounding_columns(head, threshold) if d >= _BOUND_FROM else d
-    if columns > d // 2:
-        return torch.arange(len(rest), device=rest.device)
-    bound = (head[:, :columns] @ rest[:, :columns].T).abs_()
-    bound.addr_(lengths(head[:, columns:]), lengths(rest[:, columns:]))
-    return (bound.amax(0) > threshold - _ROUNDING).nonzero()[:, 0]
-
-
-def _bounding_columns(head: Tensor, threshold: float) -> int:
-    """How many columns hold enough of the leaders for the bound to exclude rows that are not close."""
-    energy = head.square().mean(0).cumsum(0)
-    return 1 + int((energy < 1.15 - threshold).sum())

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from cloudchamber._core.errors import require
 from cloudchamber._core.types import CosineMatrix, Labels, Scalar, Vectors
-from cloudchamber.measures.vectors import as_matrix, directions, require_labels
+from cloudchamber.measures.vectors import as_matrix, inverse_lengths, product, require_labels
 
 _BLOCK_DISTANCE = 0.1
 
@@ -41,8 +41,9 @@ def mean_cosine(vectors: Vectors) -> Scalar:
     >>> mean_cosine(torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.0, 3.0]]))  # cosines 1, 0 and 0
     tensor(0.3333)
     """
-    unit, usable = directions(as_matrix(vectors, "vectors"))
-    return _pair_mean(unit.sum(0), usable.sum())
+    rows = as_matrix(vectors, "vectors")
+    inverse = inverse_lengths(rows)
+    return _pair_mean(product(inverse, rows), inverse.count_nonzero())
 
 
 def within_class_cosine(vectors: Vectors, labels: Labels) -> Scalar:
@@ -71,11 +72,12 @@ def within_class_cosine(vectors: Vectors, labels: Labels) -> Scalar:
     >>> within_class_cosine(vectors, torch.tensor([0, 0, 1, 1]))  # cosine 1 in class 0, −1 in class 1
     tensor(0.)
     """
-    unit, usable = directions(as_matrix(vectors, "vectors"))
-    require_labels(labels, len(unit))
+    rows = as_matrix(vectors, "vectors")
+    require_labels(labels, len(rows))
     present, index = torch.unique(labels, return_inverse=True)
-    sums = _class_sums(unit, index, len(present))
-    counts = torch.zeros_like(present, dtype=torch.int64).index_add_(0, index, usable.long())
+    inverse = inverse_lengths(rows)
+    sums = _class_sums(rows * inverse[:, None], index, len(present))
+    counts = torch.bincount(index[inverse != 0], minlength=len(present))
     paired = counts > 1
     return torch.where(paired, _pair_mean(sums, counts), 0).sum() / paired.sum()
 
@@ -104,9 +106,10 @@ def cosine_matrix(vectors: Vectors) -> CosineMatrix:
             [ 0.,  1.,  0.],
             [-1.,  0.,  1.]])
     """
-    unit, usable = directions(as_matrix(vectors, "vectors"))
-    unit = torch.where(usable[:, None], unit, torch.nan)
-    cosine = unit @ unit.T
+    rows = as_matrix(vectors, "vectors")
+    inverse = inverse_lengths(rows)
+    unit = rows * torch.where(inverse == 0, torch.nan, inverse)[:, None]
+    cosine = product(unit, unit.T)
     cosine = ((cosine + cosine.T) / 2).clamp(-1, 1)
     cosine.diagonal().clamp_(min=1)
     return cosine
@@ -116,9 +119,8 @@ def heatmap_order(matrix: CosineMatrix) -> Int[Tensor, " n"]:
     """Return the order of rows in which a heatmap of cosines shows its blocks.
 
     Rows along one line come together: the leaves of an average-linkage tree with distance `1 − |cos|`,
-    similar neighbours side by side. Within a block (mean distance up to 0.1) those that point along the
-    block's first row come before those that point against it, so a line condensed in both directions is a 2 ×
-    2 pattern of signs.
+    similar neighbours side by side. Within a block (mean distance up to 0.1) those that point one way come
+    before those that point the other way, so a line condensed in both directions is a 2 × 2 pattern of signs.
 
     Args:
         matrix: (n, n), as `cosine_matrix` returns it; at most a few hundred rows.
@@ -130,8 +132,7 @@ def heatmap_order(matrix: CosineMatrix) -> Int[Tensor, " n"]:
     Raises:
         InvalidInput: if `matrix` is not square.
 
-    Source: the blocks are those of zhou2022, Section 4.2 and Figures 2–4; the paper does not say how it
-        orders them.
+    Source: the blocks are those of zhou2022, Section 4.2 and Figures 2–4, which do not say how they are ordered.
 
     >>> lines = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, 1.0], [2.0, 0.0]])
     >>> heatmap_order(cosine_matrix(lines)).tolist()
@@ -147,15 +148,16 @@ def heatmap_order(matrix: CosineMatrix) -> Int[Tensor, " n"]:
 
 
 def _pair_mean(sums: Tensor, counts: Tensor) -> Tensor:
-    """Mean cosine over pairs, from the sum (..., d) and the number (...) of unit vectors."""
-    return ((sums.square().sum(-1) - counts) / (counts * counts - counts)).clamp(-1, 1)
+    """Mean cosine over pairs, from the sum (..., d) and the number (...) of unit vectors; NaN without a pair."""
+    mean = (sums.square().sum(-1) - counts) / (counts * counts - counts)
+    return torch.where(counts > 1, mean.clamp(-1, 1), torch.nan)
 
 
 def _class_sums(unit: Tensor, index: Tensor, classes: int) -> Tensor:
     """Sum of the rows of each class. On accelerators `index_add_` is not reproducible, this product is."""
     if unit.device.type == "cpu":
         return unit.new_zeros(classes, unit.shape[1]).index_add_(0, index, unit)
-    return torch.nn.functional.one_hot(index, classes).to(unit.dtype).T @ unit
+    return product(torch.nn.functional.one_hot(index, classes).to(unit.dtype).T, unit)
 
 
 def _block_order(cosine: np.ndarray) -> np.ndarray:
@@ -163,6 +165,6 @@ def _block_order(cosine: np.ndarray) -> np.ndarray:
     np.fill_diagonal(distance, 0)
     tree = linkage(squareform(distance, checks=False).clip(0), method="average", optimal_ordering=True)
     leaves, block = leaves_list(tree), fcluster(tree, _BLOCK_DISTANCE, criterion="distance")
-    first = {block[leaf]: leaf for leaf in leaves[::-1]}
     rank = {name: place for place, name in enumerate(dict.fromkeys(block[leaves]))}
-    return np.array(sorted(leaves, key=lambda leaf: (rank[block[leaf]], cosine[first[block[leaf]], leaf] < 0)))
+    guide = {block[leaf]: leaf for leaf in leaves}
+    return np.array(sorted(leaves, key=lambda leaf: (rank[block[leaf]], cosine[guide[block[leaf]], leaf] < 0)))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from cloudchamber._core.types import Scalar, Vectors
-from cloudchamber.measures.vectors import as_matrix
+from cloudchamber.measures.vectors import as_matrix, wide
 
 
 def effective_rank(vectors: Vectors) -> Scalar:
@@ -14,8 +14,8 @@ def effective_rank(vectors: Vectors) -> Scalar:
 
     `erank(V) = exp(−Σ_i p_i log p_i)` with `p_i = σ_i / Σ_j σ_j` over the singular values σ of V, not
     centred. It is 1 if all vectors lie on one line and r if they spread evenly over r directions. Computed in
-    float64 from the smaller of the two Gram matrices, in O(nd·min(n, d)); singular values below `√(max(n,
-    d)·2⁻⁵²)·σ_1`, which a Gram matrix cannot tell from zero, count as zero.
+    float64 from the smaller of the two Gram matrices, in O(nd·min(n, d)). Singular values that a Gram matrix
+    cannot tell from zero, those up to `σ_1·√(2⁻⁵²·max(n, d))`, count as zero.
 
     Args:
         vectors: (n, d), one row per sample.
@@ -27,7 +27,7 @@ def effective_rank(vectors: Vectors) -> Scalar:
     Raises:
         InvalidInput: if `vectors` is not a floating-point matrix with at least one column.
 
-    Source: roy2007 (Roy and Vetterli, EUSIPCO 2007), the definition of erank.
+    Source: roy2007, the definition of the effective rank.
 
     >>> effective_rank(torch.diag(torch.tensor([2.0, 2.0, -2.0, 0.0])))
     tensor(3.)
@@ -42,9 +42,8 @@ def effective_rank(vectors: Vectors) -> Scalar:
 
 
 def _singular_values(rows: Tensor) -> Tensor:
-    """In float64, on the CPU where the device has none."""
-    wide = rows.to("cpu" if rows.device.type == "mps" else rows.device, torch.float64)
-    gram = wide @ wide.T if len(wide) < wide.shape[1] else wide.T @ wide
+    exact = wide(rows)
+    gram = exact @ exact.T if len(exact) < exact.shape[1] else exact.T @ exact
     squares = torch.linalg.eigvalsh(gram)
     noise = max(rows.shape) * torch.finfo(torch.float64).eps * squares[-1]
     return torch.where(squares > noise, squares, 0).sqrt()
