@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import matplotlib as mpl
 from matplotlib.colors import Colormap, to_hex
 
 _LIGHT = (0.0, 0.78)
 _DARK = (0.32, 1.0)
-_CLASSES = 10
+_PETROFF = "3f90da ffa90e bd1f01 94a4a2 832db6 a96b59 e76300 b9ac70 717581 92dadb"  # Petroff (2021), colour-blind safe
+_CLASSES = tuple(f"#{color}" for color in _PETROFF.split())
 
 INK = "#3a4654"
 ACCENT = "#0f6f8f"
@@ -31,9 +30,7 @@ def depth_colors(count: int, *, dark: bool = False) -> list[str]:
 
 def class_colors(count: int) -> list[str]:
     """Return one colour per class; beyond ten classes colours cannot be told apart, and all are grey."""
-    if count > _CLASSES:
-        return [MUTED] * count
-    return [to_hex(mpl.colormaps["tab10"](index)) for index in range(count)]
+    return [MUTED] * count if count > len(_CLASSES) else list(_CLASSES[:count])
 
 
 def cosine_colors() -> Colormap:
@@ -44,14 +41,3 @@ def cosine_colors() -> Colormap:
 def phase_color(name: str) -> str:
     """Return the colour of a phase; unknown ones are grey."""
     return PHASES.get(name.replace("_", " "), MUTED)
-
-
-def thinned(names: Sequence[str], most: int = 8) -> list[str]:
-    """Return at most `most` of the names, evenly spread, the first and the last among them.
-
-    >>> thinned(["a", "b", "c", "d", "e"], 3)
-    ['a', 'c', 'e']
-    """
-    if len(names) <= most:
-        return list(names)
-    return [names[round(index * (len(names) - 1) / (most - 1))] for index in range(most)]

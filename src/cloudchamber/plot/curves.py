@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from cloudchamber._core.errors import require
 from cloudchamber.plot import marks, reading
-from cloudchamber.plot.colors import ACCENT, INK, MUTED, class_colors, depth_colors, thinned
+from cloudchamber.plot.colors import ACCENT, INK, MUTED, class_colors, depth_colors
 
 FEW = 4
 STEP = "step (updates applied)"
@@ -33,6 +33,11 @@ def loss(record: xr.Dataset, *, ax: Axes | None = None, phases: bool = True) -> 
 
     Raises:
         InvalidInput: if the record holds no loss.
+
+    >>> from matplotlib.figure import Figure
+    >>> record = xr.Dataset({"probe_loss": ("step", [2.3, 1.1])}, coords={"step": [0, 10]})
+    >>> loss(record, ax=Figure().add_subplot()).lines[0].get_ydata()
+    array([2.3, 1.1])
     """
     present = [name for name in _LOSSES if name in record]
     require(bool(present), "a loss is drawn from train_loss or probe_loss", list(record.data_vars), "observe one")
@@ -57,6 +62,12 @@ def accuracy(record: xr.Dataset, *, ax: Axes | None = None, phases: bool = True)
 
     Raises:
         InvalidInput: if the record holds no class_accuracy.
+
+    >>> from matplotlib.figure import Figure
+    >>> values = ("step", "class"), [[0.0, 1.0], [0.5, 1.0]]
+    >>> record = xr.Dataset({"class_accuracy": values}, coords={"step": [0, 10], "class": [0, 1]})
+    >>> accuracy(record, ax=Figure().add_subplot()).lines[2].get_ydata()
+    array([0.5 , 0.75])
     """
     data = reading.variable(record, "class_accuracy", [n for n in ("class_accuracy",) if n in record])
     ax = marks.axes_or_new(ax)
@@ -68,7 +79,7 @@ def accuracy(record: xr.Dataset, *, ax: Axes | None = None, phases: bool = True)
         ax.plot(found.steps, values, color=color, label=f"_class {name}", **styles)
     ax.plot(found.steps, mean_over_classes(found.values), color=INK, linewidth=2.2, label="mean over classes")
     if classes:
-        marks.strip(ax, [f"class {name}" for name in classes], colors, thinned([f"class {n}" for n in classes], 10))
+        marks.strip(ax, [f"class {name}" for name in classes], colors)
         ax.axhline(1 / len(classes), color=INK, linestyle=":", linewidth=1, label="chance")
     ax.set_ylim(-0.03, 1.03)
     return _finished(ax, record, "Accuracy", reading.label(data), found.broken_steps, phases)
@@ -98,12 +109,18 @@ def similarity(
 
     Raises:
         InvalidInput: if the quantity or a layer is not in the record; the message names those that are.
+
+    >>> from matplotlib.figure import Figure
+    >>> values = ("step", "layer"), [[0.3, 0.4], [0.9, 0.8]]
+    >>> record = xr.Dataset({"feature_cosine": values}, coords={"step": [0, 10], "layer": ["first", "last"]})
+    >>> similarity(record, layers=["last"], ax=Figure().add_subplot()).lines[0].get_ydata()
+    array([0.4, 0.8])
     """
     data = reading.variable(record, quantity, reading.layer_quantities(record))
     names = reading.chosen_layers(record, layers)
     ax = marks.axes_or_new(ax)
     found, against = reading.curve(record, quantity), reading.reference(record, quantity)
-    known = [str(name) for name in record["layer"].values]
+    known = reading.layer_names(record)
     colors = depth_colors(len(known))
     style = {"marker": marks.marker(len(found.steps)), "markersize": 4}
     for name in names:
@@ -112,7 +129,7 @@ def similarity(
         ax.plot(found.steps, found.values[:, index], color=colors[index], label=words, **style)
         _reference(ax, against.values[index], colors[index])
     if len(names) > FEW:
-        marks.strip(ax, names, [colors[known.index(name)] for name in names], thinned(names))
+        marks.strip(ax, names, [colors[known.index(name)] for name in names])
     if names and np.isfinite(against.values).any():
         ax.plot([], [], color=MUTED, linestyle=":", label=against.label)
     broken = found.steps[found.broken[:, [known.index(name) for name in names]].any(axis=1)]
@@ -140,9 +157,8 @@ def _reference(ax: Axes, value: float, color: str) -> None:
 
 
 def _finished(ax: Axes, record: xr.Dataset, title: str, ylabel: str, broken: np.ndarray, phases: bool) -> Axes:
-    if phases:
-        marks.shade_phases(ax, record)
+    lines = marks.shade_phases(ax, record) if phases else 0
     marks.mark_broken(ax, broken)
-    marks.tidy(ax, title, STEP, ylabel)
+    marks.tidy(ax, title, STEP, ylabel, lines=lines)
     marks.legend(ax)
     return ax

@@ -35,6 +35,12 @@ def heatmap(
 
     Raises:
         InvalidInput: if the record has no such image; the message names those it has.
+
+    >>> from matplotlib.figure import Figure
+    >>> values = ("image_step", "layer", "sample", "sample_other"), np.ones((1, 1, 3, 3))
+    >>> record = xr.Dataset({"sample_cosine": values}, coords={"image_step": [50], "layer": ["only"]})
+    >>> heatmap(record, layer="only", ax=Figure().add_subplot()).get_title(loc="left")
+    'Sample cosine of only at step 50'
     """
     data = reading.variable(record, quantity, [name for name in KINDS if name in record])
     reading.chosen_layers(record, [layer])

@@ -10,7 +10,9 @@ import xarray as xr
 
 from cloudchamber._core.errors import require
 from cloudchamber.measures import heatmap_order
+from cloudchamber.plot.reading import layer_names
 
+_ALIKE = 0.3
 KINDS = ("sample_cosine", "neuron_cosine")
 
 
@@ -37,7 +39,7 @@ def image_steps(record: xr.Dataset) -> list[int]:
 def image(record: xr.Dataset, quantity: str, layer: str, step: int) -> Image:
     """Return one cosine matrix: samples by class, neurons by similarity, without the padding."""
     data = record[quantity].sel(image_step=step)
-    index = [str(name) for name in record["layer"].values].index(layer)
+    index = layer_names(record).index(layer)
     matrix = np.asarray(data.values[index], dtype=np.float32)
     matrix = np.where(np.isfinite(matrix), matrix, np.nan)
     if quantity == "sample_cosine":
@@ -71,13 +73,14 @@ def require_step(record: xr.Dataset, step: int | None) -> int:
 
 
 def most_condensed(record: xr.Dataset, step: int) -> str | None:
-    """Return the layer before the output whose neurons are most alike, None if no layer has two known neurons."""
+    """Return the layer before the output whose neurons are most alike, None if none are more so than by chance."""
     if "neuron_cosine" not in record:
         return None
-    known = [str(name) for name in record["layer"].values]
+    known = layer_names(record)
     names = known[:-1] or known
     scores = [_likeness(image(record, "neuron_cosine", name, step).values) for name in names]
-    return names[int(np.nanargmax(scores))] if np.isfinite(scores).any() else None
+    alike = [(score, name) for score, name in zip(scores, names, strict=True) if score > _ALIKE]
+    return max(alike)[1] if alike else None
 
 
 def _likeness(values: np.ndarray) -> float:

@@ -14,9 +14,12 @@ from matplotlib.colors import ListedColormap, Normalize
 
 from cloudchamber.diagnosis import find_phases
 from cloudchamber.plot.colors import ALARM, INK, phase_color
+from cloudchamber.plot.reading import short_names, spread
 
 FEW = 12
 _LEGEND_WRAP = 30
+_NAMED = 12
+_LINE = 10
 _WRAP = 42
 
 
@@ -25,28 +28,45 @@ def axes_or_new(ax: Axes | None) -> Axes:
     return plt.subplots(layout="constrained", figsize=(6.4, 4.0))[1] if ax is None else ax
 
 
-def tidy(ax: Axes, title: str, xlabel: str = "", ylabel: str = "") -> None:
-    """Set the words and take away what is not needed."""
-    ax.set_title(title, loc="left", fontsize="medium", fontweight="bold", color=INK)
+def tidy(ax: Axes, title: str, xlabel: str = "", ylabel: str = "", *, lines: int = 0) -> None:
+    """Set the words, leaving room for so many lines below the title, and take away what is not needed."""
+    ax.set_title(
+        "\n".join(wrap(title, _WRAP)),
+        loc="left",
+        fontsize="medium",
+        fontweight="bold",
+        color=INK,
+        pad=6 + _LINE * lines,
+    )
     ax.set_xlabel(xlabel, color=INK)
     ax.set_ylabel("\n".join(wrap(ylabel, _WRAP)), fontsize="small", color=INK)
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def shade_phases(ax: Axes, record: xr.Dataset) -> None:
-    """Shade the phases of the record behind the curves, and name them."""
-    for phase in find_phases(record):
+def shade_phases(ax: Axes, record: xr.Dataset) -> int:
+    """Shade the phases of the record behind the curves, name them above, and return how many there are."""
+    phases = list(find_phases(record))
+    for line, phase in enumerate(phases):
         color = phase_color(phase.name)
-        ax.axvspan(phase.start, phase.stop, color=color, alpha=0.12, linewidth=0, zorder=0, gid=phase.name)
-        ax.text(
+        ax.axvspan(
             phase.start,
-            0.985,
-            f" {phase.name.replace('_', ' ')}",
-            transform=ax.get_xaxis_transform(),
-            va="top",
-            fontsize="small",
+            phase.until,
             color=color,
+            alpha=0.12 / len(phases) ** 0.8,
+            linewidth=0,
+            zorder=0,
+            gid=phase.name,
         )
+        ax.annotate(
+            phase.name.replace("_", " "),
+            (phase.start, 1),
+            xytext=(0, 2 + _LINE * line),
+            xycoords=ax.get_xaxis_transform(),
+            textcoords="offset points",
+            fontsize="small",
+            color=INK,
+        )
+    return len(phases)
 
 
 def mark_broken(ax: Axes, steps: np.ndarray) -> None:
@@ -81,10 +101,11 @@ def legend(ax: Axes) -> None:
         ax.legend(handles, words, edgecolor="none", framealpha=0.8, fontsize="small", handlelength=1.4)
 
 
-def strip(ax: Axes, names: Sequence[str], colors: Sequence[str], shown: Sequence[str]) -> None:
-    """Name many lines by a strip of their colours beside the Axes; `shown` are the names that are written."""
+def strip(ax: Axes, names: Sequence[str], colors: Sequence[str]) -> None:
+    """Name many lines by a strip of their colours beside the Axes."""
+    shown, short = spread(len(names), _NAMED).tolist(), short_names(names)
     mappable = ScalarMappable(Normalize(-0.5, len(names) - 0.5), ListedColormap(list(colors)))
     bar = ax.figure.colorbar(mappable, ax=ax, fraction=0.03, pad=0.02, aspect=40)
     bar.outline.set_visible(False)
-    bar.set_ticks([names.index(name) for name in shown], labels=list(shown), fontsize="small")
+    bar.set_ticks(shown, labels=[short[index] for index in shown], fontsize="small")
     bar.ax.tick_params(length=0, which="both")

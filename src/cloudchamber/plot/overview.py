@@ -21,7 +21,8 @@ def overview(record: xr.Dataset, *, figure: Figure | None = None) -> Figure:
     """Draw the four most telling panels that the record has.
 
     In this order of preference: the losses with their phases, the feature cosine, the gradient cosine, the neurons
-    of the layer that is most condensed, the accuracies, the samples of the last layer, any other layer quantity.
+    of the layer that is most condensed if any is, the samples of the last hidden layer, the accuracies, any other
+    layer quantity.
 
     Args:
         record: a record, as `Monitor.record` or `open_record` gives it.
@@ -29,6 +30,10 @@ def overview(record: xr.Dataset, *, figure: Figure | None = None) -> Figure:
 
     Returns:
         The figure.
+
+    >>> record = xr.Dataset({"probe_loss": ("step", [2.3, 1.1])}, coords={"step": [0, 10]})
+    >>> len(overview(record, figure=Figure()).axes)
+    1
     """
     figure = plt.figure(figsize=(10.5, 7.2), layout="constrained") if figure is None else figure
     panels = list(_panels(record))[:_PANELS]
@@ -48,9 +53,9 @@ def _panels(record: xr.Dataset) -> Iterator[Panel]:
     for name in [name for name in first if name in present]:
         yield partial(curves.similarity, record, name)
     yield from _neurons(record)
+    yield from _samples(record)
     if "class_accuracy" in record:
         yield partial(curves.accuracy, record)
-    yield from _samples(record)
     for name in [name for name in present if name not in first]:
         yield partial(curves.similarity, record, name)
 
@@ -63,5 +68,6 @@ def _neurons(record: xr.Dataset) -> Iterator[Panel]:
 
 
 def _samples(record: xr.Dataset) -> Iterator[Panel]:
-    if "sample_cosine" in record and image_steps(record):
-        yield partial(heatmaps.heatmap, record, "sample_cosine", layer=str(record["layer"].values[-1]))
+    layers = reading.layer_names(record)
+    if layers and "sample_cosine" in record and image_steps(record):
+        yield partial(heatmaps.heatmap, record, "sample_cosine", layer=(layers[:-1] or layers)[-1])

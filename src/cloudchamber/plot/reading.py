@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 import numpy as np
 import xarray as xr
@@ -28,7 +29,7 @@ class Curve:
     @property
     def broken_steps(self) -> np.ndarray:
         """The steps at which any column was measured and is no finite number."""
-        return self.steps[self.broken.reshape(len(self.steps), -1).any(axis=1)]
+        return self.steps[any_column(self.broken)]
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,23 @@ def variable(record: xr.Dataset, name: str, allowed: Iterable[str]) -> xr.DataAr
     return record[name]
 
 
+def layer_names(record: xr.Dataset) -> list[str]:
+    """Return the names of the observed layers, from the first to the last."""
+    return [str(name) for name in record["layer"].values] if "layer" in record.coords else []
+
+
+def short_names(names: Sequence[str], most: int = 22) -> list[str]:
+    """Return names to be written in little room: without the parts that all begin with, the middle left out.
+
+    >>> short_names(["encoder.0.up", "encoder.1.up"]), short_names(["a_very_long_name_of_a_layer"], most=11)
+    (['0.up', '1.up'], ['a_ver…layer'])
+    """
+    folders = zip(*(name.split(".")[:-1] for name in names), strict=False)
+    shared = "".join(f"{parts[0]}." for parts in takewhile(lambda parts: len(set(parts)) == 1, folders))
+    shared = shared if len(names) > 1 else ""
+    return [_middle_left_out(name.removeprefix(shared), most) for name in names]
+
+
 def layer_quantities(record: xr.Dataset) -> list[str]:
     """Return the names of the quantities with one value per step and layer."""
     return [str(name) for name, item in record.data_vars.items() if item.dims == ("step", "layer")]
@@ -61,7 +79,7 @@ def chosen_layers(record: xr.Dataset, layers: Sequence[str] | None) -> list[str]
     Raises:
         InvalidInput: if one is not in the record; the message names those that are.
     """
-    known = [str(name) for name in record["layer"].values]
+    known = layer_names(record)
     for name in known if layers is None else layers:
         require(name in known, f"this record's layers are {_listed(known)}", repr(name), _remedy(known))
     return known if layers is None else list(layers)
@@ -72,7 +90,7 @@ def curve(record: xr.Dataset, name: str) -> Curve:
     data = record[name]
     values = np.asarray(data.values, dtype=float)
     measured = _measured(record, name, values)
-    rows = measured.reshape(len(values), -1).any(axis=1)
+    rows = any_column(measured)
     finite = np.isfinite(values)
     return Curve(
         record["step"].values[rows],
@@ -104,13 +122,28 @@ def label(data: xr.DataArray) -> str:
     return words if unit in ("1", "") else f"{words} [{unit}]"
 
 
+def any_column(mask: np.ndarray) -> np.ndarray:
+    """Return for each row of (n,) or (n, columns) whether any of its entries is true."""
+    return mask if mask.ndim == 1 else np.asarray(mask.any(axis=1))
+
+
+def spread(count: int, most: int) -> np.ndarray:
+    """Return at most `most` indices of `count`, evenly spread, the first and the last among them.
+
+    >>> spread(9, 3).tolist(), spread(0, 3).tolist()
+    ([0, 4, 8], [])
+    """
+    places = np.linspace(0, count - 1, min(count, most)) if count else np.empty(0)
+    return np.unique(places.round().astype(int))
+
+
 def _measured(record: xr.Dataset, name: str, values: np.ndarray) -> np.ndarray:
     per_layer = record[name].dims[1:] == ("layer",)
-    if "valid" not in record or name not in record["quantity"].values:
+    if "valid" not in record or name not in record["quantity"].values or not record.sizes["layer"]:
         measured = ~np.isnan(values)
     else:
         valid = record["valid"].sel(quantity=name).values
-        measured = valid if per_layer else _spread(valid.any(axis=1), values.shape)
+        measured = valid if per_layer else _spread(np.asarray(valid.any(axis=1)), values.shape)
     if values.ndim == 2 and not per_layer:
         measured = measured & np.isfinite(values).any(axis=0)
     return measured
@@ -118,6 +151,11 @@ def _measured(record: xr.Dataset, name: str, values: np.ndarray) -> np.ndarray:
 
 def _spread(rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return np.broadcast_to(rows.reshape(-1, *[1] * (len(shape) - 1)), shape)
+
+
+def _middle_left_out(name: str, most: int) -> str:
+    half = (most - 1) // 2
+    return name if len(name) <= most else f"{name[:half]}…{name[-half:]}"
 
 
 def _listed(names: Sequence[object]) -> str:
