@@ -1,0 +1,5 @@
+"""`python -m cloudchamber`."""
+
+from cloudchamber.cli import main
+
+main()

@@ -1,0 +1,150 @@
+"""The commands. Whatever needs torch is imported inside them, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cloudchamber._core.errors import CloudchamberError, InvalidInput
+from cloudchamber.cli.folders import next_folder
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from cloudchamber.training import RunResult
+
+FAILED, MISUSED, DIVERGED, INTERRUPTED = 1, 2, 3, 130
+REPORT_NAME = "report.html"
+
+app = typer.Typer(
+    help="See condensation in neural networks, and read what it means for a training run.",
+    epilog="Exit codes: 0 done, 1 a file cannot be used, 2 wrong input, 3 the loss became NaN or infinite, "
+    "130 interrupted (go on with --resume).",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+RecipeFile = Annotated[
+    Path | None, typer.Argument(metavar="[RECIPE.yaml]", help="A recipe; left out: the default one.")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="FIELD=VALUE", help="Override a field, for example optimizer.lr=0.1."),
+]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A run folder.")]
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.", is_eager=True)] = False,
+) -> None:
+    """See condensation in neural networks, and read what it means for a training run."""
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"cloudchamber {installed('cloudchamber')}")
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    recipe: RecipeFile = None,
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="New folder; left out: runs/001, …")] = None,
+    resume: Annotated[Path | None, typer.Option("--resume", metavar="DIR", help="Go on with this run.")] = None,
+    plain: Annotated[bool, typer.Option("--plain", help="Plain lines instead of the live view.")] = False,
+) -> None:
+    """Train a recipe while watching it, then say what happened and write a report."""
+    if resume is not None:
+        _refuse_beside_resume(recipe, overrides, out)
+    from cloudchamber.cli.live import live_view
+    from cloudchamber.training import load_recipe
+    from cloudchamber.training import resume as resume_run
+    from cloudchamber.training import run as start_run
+
+    with live_view(plain=plain or not sys.stdout.isatty()) as view:
+        if resume is not None:
+            result = resume_run(resume, callbacks=[view])
+        else:
+            result = start_run(load_recipe(recipe, overrides or []), out or next_folder(Path("runs")), callbacks=[view])
+    _explain(result.record, result.folder)
+    _leave(result)
+
+
+@app.command()
+def report(
+    folder: Folder,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help=f"Left out: {REPORT_NAME} in the folder.")
+    ] = None,
+) -> None:
+    """Write the HTML report of a run, also of one that was killed."""
+    from cloudchamber._core.storage import open_record
+
+    record = open_record(folder)
+    inside = folder if folder.is_dir() else folder.parent
+    typer.echo(f"report  {_write_report(record, out or inside / REPORT_NAME)}")
+
+
+@app.command()
+def diagnose(folder: Folder) -> None:
+    """Say what happened in a run: what, where, the evidence, how sure, what to change."""
+    from cloudchamber._core.storage import open_record
+    from cloudchamber.diagnosis import diagnose as findings_of
+
+    typer.echo(str(findings_of(open_record(folder))))
+
+
+@app.command(name="recipe")
+def show_recipe(recipe: RecipeFile = None, overrides: Overrides = None) -> None:
+    """Print a recipe with every field: the default one, or yours completed and checked."""
+    from cloudchamber.training import load_recipe, recipe_yaml
+
+    typer.echo(recipe_yaml(load_recipe(recipe, overrides or [])), nl=False)
+
+
+def main() -> None:
+    """Run a command; an expected error becomes one line on standard error and an exit code."""
+    try:
+        app()
+    except CloudchamberError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(MISUSED if isinstance(error, InvalidInput) else FAILED)
+
+
+def _explain(record: xr.Dataset, folder: Path) -> None:
+    from cloudchamber.diagnosis import diagnose as findings_of
+
+    typer.echo(f"\n{findings_of(record)}\n")
+    typer.echo(f"record  {folder / 'record.nc'}")
+    typer.echo(f"report  {_write_report(record, folder / REPORT_NAME)}")
+
+
+def _write_report(record: xr.Dataset, path: Path) -> Path:
+    from cloudchamber.reporting import write_report
+
+    return write_report(record, path)
+
+
+def _leave(result: RunResult) -> None:
+    if result.status == "interrupted":
+        typer.echo(
+            f"\ninterrupted after step {result.step}; go on with\n  cloudchamber run --resume {result.folder}", err=True
+        )
+        raise typer.Exit(INTERRUPTED)
+    if result.status == "diverged":
+        typer.echo(f"\nthe loss was not finite at step {result.step}; the record until there is kept", err=True)
+        raise typer.Exit(DIVERGED)
+
+
+def _refuse_beside_resume(recipe: Path | None, overrides: list[str] | None, out: Path | None) -> None:
+    if recipe is not None or overrides or out is not None:
+        raise InvalidInput(
+            "--resume goes on with the run's own recipe and folder; got a recipe, --set or --out beside it. "
+            "Remedy: leave them out, or start a new run without --resume."
+        )
