@@ -1,0 +1,38 @@
+# `make run` and `make test` create .venv when it is missing and install the pinned versions of constraints.txt.
+PYTHON ?= python3
+BIN := .venv/bin
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: run test lint pictures benchmarks clean
+
+run: .venv/.run
+	$(BIN)/cloudchamber run
+
+test: lint
+	$(BIN)/pytest
+
+lint: .venv/.test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+pictures: .venv/.run
+	$(BIN)/python docs/make_pictures.py
+
+benchmarks: .venv/.run
+	$(BIN)/python benchmarks/observation_cost.py
+
+.venv/.run: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("cloudchamber needs Python 3.11 or newer; set PYTHON=...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --editable .
+	touch $@
+
+.venv/.test: .venv/.run
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv dist build
