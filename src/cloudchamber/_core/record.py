@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -50,9 +51,11 @@ class RecordBuffer:
         """The last observed step, -1 before the first."""
         return self.observations[-1].step if self.observations else -1
 
-    def dataset(self) -> xr.Dataset:
-        """Build the record (module `schema` says what is in it)."""
+    def dataset(self, *, images: bool = True) -> xr.Dataset:
+        """Build the record (module `schema` says what is in it), or without cosine images a light one."""
         names = sorted({name for observation in self.observations for name in observation.values})
+        if not images:
+            names = [item.name for item in self._step_quantities(names)]
         stacked = {name: self._stack(self.frame.quantity(name)) for name in names}
         variables: dict[str, xr.Variable] = {
             name: _variable(self.frame.quantity(name), array.filled(np.nan)) for name, array in stacked.items()
@@ -63,11 +66,11 @@ class RecordBuffer:
         return xr.Dataset(variables, coords=self._coordinates(stacked), attrs=self._attributes(variables))
 
     def _stack(self, item: Quantity) -> np.ma.MaskedArray:
-        dtype = np.float32 if item.dims[0] == "image_step" else np.float64
+        dtype: type[Any] = np.float32 if item.dims[0] == "image_step" else np.float64
         missing = np.ma.masked_all(tuple(self._sizes[dim] for dim in item.dims[1:]), dtype=dtype)
         steps = set(self._image_steps()) if item.dims[0] == "image_step" else None
         chosen = [o for o in self.observations if steps is None or o.step in steps]
-        return np.ma.stack([o.values.get(item.name, missing) for o in chosen]).astype(dtype)
+        return np.ma.asarray(np.ma.stack([o.values.get(item.name, missing) for o in chosen]), dtype)
 
     def _image_steps(self) -> list[int]:
         images = {item.name for item in self.frame.quantities if item.dims[:1] == ("image_step",)}
@@ -94,7 +97,7 @@ class RecordBuffer:
         items = self._step_quantities(stacked)
         valid = np.zeros((len(items), len(self.observations), len(self.frame.layers)), dtype=bool)
         for index, item in enumerate(items):
-            measured = ~np.ma.getmaskarray(stacked[item.name])
+            measured = np.logical_not(np.ma.getmaskarray(stacked[item.name]))
             if item.dims[1:] != ("layer",):
                 measured = measured.reshape(len(self.observations), -1).any(axis=1)[:, None]
             valid[index] = measured

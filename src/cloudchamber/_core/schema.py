@@ -21,7 +21,7 @@ MAX_IMAGE_NEURONS = 128
 
 train_loss = register(Quantity("train_loss", "training loss of the step's batch", "L", ("step",)))
 probe_loss = register(Quantity("probe_loss", "loss per probe sample", "L", ("step",)))
-epoch = register(Quantity("epoch", "passes over the training data", "e", ("step",), bounds=(0, float("inf"))))
+epoch = register(Quantity("epoch", "passes over the training data", "e", ("step",), bounds=(0.0, float("inf"))))
 constant_predictor_loss = register(
     Quantity("constant_predictor_loss", "loss of the best constant output on the probe", "L_const", ())
 )

@@ -6,23 +6,24 @@ from collections.abc import Collection, Sequence
 from fnmatch import fnmatchcase
 
 from torch import nn
+from torch.nn.parameter import is_lazy
+from torch.nn.utils.parametrize import ParametrizationList
 
 from cloudchamber._core.errors import require
 from cloudchamber._core.schema import CoverageRow
 from cloudchamber.anatomy.layer_types import LAYER_TYPES, layer_type_of
 
-_NORMALIZATIONS = (
-    nn.modules.batchnorm._NormBase,
-    nn.LayerNorm,
-    nn.GroupNorm,
-    *((nn.RMSNorm,) if hasattr(nn, "RMSNorm") else ()),
-)
+ROOT = "(the model itself)"
+_NORMALIZATIONS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
 def weighted_modules(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    """Return the modules that hold parameters of their own, with their qualified names."""
+    """Return the modules that hold parameters of their own, or are of a known type, with their qualified names."""
     return [
-        (name, module) for name, module in model.named_modules() if any(True for _ in module.parameters(recurse=False))
+        (name or ROOT, module)
+        for name, module in model.named_modules()
+        if layer_type_of(module) is not None
+        or (any(True for _ in module.parameters(recurse=False)) and not isinstance(module, ParametrizationList))
     ]
 
 
@@ -36,6 +37,12 @@ def choose_layers(model: nn.Module, patterns: str | Sequence[str] | None) -> dic
     Raises:
         InvalidInput: if a pattern matches no layer that can be observed, or the model has none.
     """
+    require(
+        not any(is_lazy(parameter) for parameter in model.parameters()),
+        "a model that is observed has parameters of known shape",
+        "lazy ones",
+        "run one batch through the model first",
+    )
     known = {name: module for name, module in weighted_modules(model) if layer_type_of(module) is not None}
     require(
         bool(known),
@@ -43,9 +50,7 @@ def choose_layers(model: nn.Module, patterns: str | Sequence[str] | None) -> dic
         f"{type(model).__name__} without any",
         "observe a model that contains such layers",
     )
-    if patterns is None:
-        return known
-    wanted = [patterns] if isinstance(patterns, str) else list(patterns)
+    wanted = _patterns(patterns)
     for pattern in wanted:
         require(
             any(fnmatchcase(name, pattern) for name in known),
@@ -54,6 +59,17 @@ def choose_layers(model: nn.Module, patterns: str | Sequence[str] | None) -> dic
             "use one of these names or a pattern such as 'blocks.*'",
         )
     return {name: module for name, module in known.items() if any(fnmatchcase(name, pattern) for pattern in wanted)}
+
+
+def _patterns(patterns: str | Sequence[str] | None) -> list[str]:
+    wanted = ["*"] if patterns is None else [patterns] if isinstance(patterns, str) else list(patterns)
+    require(
+        bool(wanted) and all(isinstance(pattern, str) for pattern in wanted),
+        "`layers` is None or holds names and patterns",
+        repr(patterns),
+        "leave it out to observe every layer",
+    )
+    return wanted
 
 
 def coverage(
@@ -69,7 +85,7 @@ def coverage(
     """
     return tuple(
         CoverageRow(
-            name or "(the model itself)",
+            name,
             type(module).__name__,
             "measured" if name in measured else f"skipped, because {_reason(name, module, chosen, unusable)}",
         )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +23,9 @@ class LayerType:
     """
 
     module_type: type[nn.Module]
-    neurons: Callable[[nn.Module], Tensor]
-    width: Callable[[nn.Module], int]
-    fan_in: Callable[[nn.Module], int]
+    neurons: Callable[[Any], Tensor]
+    width: Callable[[Any], int]
+    fan_in: Callable[[Any], int]
 
     @property
     def name(self) -> str:
@@ -31,22 +33,20 @@ class LayerType:
         return self.module_type.__name__
 
 
-def _rows_with_bias(module: nn.Module) -> Tensor:
-    weight, bias = module.weight, module.bias
-    rows = weight.detach().flatten(1)
-    return rows if bias is None else torch.cat([rows, bias.detach()[:, None]], dim=1)
+def _rows_with_bias(module: Any) -> Tensor:
+    rows = module.weight.detach().flatten(1)
+    return rows if module.bias is None else torch.cat([rows, module.bias.detach()[:, None]], dim=1)
 
 
-def _width(module: nn.Module) -> int:
-    return module.weight.shape[0]
-
-
-def _fan_in(module: nn.Module) -> int:
-    return module.weight[0].numel()
-
-
-LAYER_TYPES: tuple[LayerType, ...] = tuple(
-    LayerType(module_type, _rows_with_bias, _width, _fan_in) for module_type in (nn.Linear, nn.Conv2d)
+# Sizes come from the module: a parametrized weight is computed, and may be changed, when it is read.
+LAYER_TYPES: tuple[LayerType, ...] = (
+    LayerType(nn.Linear, _rows_with_bias, lambda module: module.out_features, lambda module: module.in_features),
+    LayerType(
+        nn.Conv2d,
+        _rows_with_bias,
+        lambda module: module.out_channels,
+        lambda module: module.in_channels // module.groups * math.prod(module.kernel_size),
+    ),
 )
 
 

@@ -13,15 +13,17 @@ class LayerSnapshot:
     """The tensors of one call of one layer; only what some measure needs is there, the rest is None.
 
     Attributes:
+        module: qualified name of the layer's module.
+        weight: (h, d) one row (w, b) per neuron.
+        activation: name of the activation found, or "none".
         inputs: X, (n, ...), what the layer received.
         outputs: Z, (n, ...), what it computed, before any activation.
         features: F, (n, ...), after its activation (its output if none follows).
         output_gradients: G = ∂loss_x/∂z, like `outputs`; the loss of one sample, not divided by n.
         feature_gradients: Ḟ = ∂loss_x/∂F, like `features`, in the same units.
-        weight: (h, d) one row (w, b) per neuron.
-        activation: name of the activation found, or "none".
     """
 
+    module: str
     weight: Float[Tensor, "h d"]
     activation: str = "none"
     inputs: Shaped[Tensor, "n ..."] | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -30,10 +30,15 @@ class Dataset:
         """Outputs that a network needs: one per class, or one per target value."""
         return self.classes or self.targets[0].numel()
 
+    def to(self, device: torch.device) -> Dataset:
+        """Return the same data on a device."""
+        return replace(self, inputs=self.inputs.to(device), targets=self.targets.to(device))
+
     def probe(self, samples: int) -> tuple[Tensor, Tensor]:
-        """Return the first samples, equally many of each class, in the order of the classes."""
+        """Return about so many of the first samples, equally many of each class, in the order of the classes."""
         if not self.classes:
             return self.inputs[:samples], self.targets[:samples]
-        each = max(samples // self.classes, 1)
-        chosen = torch.cat([torch.nonzero(self.targets == c).flatten()[:each] for c in range(self.classes)])
+        members = [torch.nonzero(self.targets == label).flatten() for label in range(self.classes)]
+        each = min(max(samples // self.classes, 1), *map(len, members))
+        chosen = torch.cat([of_class[:each] for of_class in members])
         return self.inputs[chosen], self.targets[chosen]

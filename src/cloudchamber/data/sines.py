@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Literal
 
 import torch
 from pydantic import PositiveInt, model_validator
@@ -25,7 +25,7 @@ class SinesConfig(Config):
     high: float = 2.0
 
     @model_validator(mode="after")
-    def _ordered(self) -> Self:
+    def _ordered(self) -> SinesConfig:
         if self.low >= self.high:
             raise ValueError(f"low ({self.low}) must be below high ({self.high})")
         return self
@@ -33,7 +33,8 @@ class SinesConfig(Config):
 
 def load_sines(config: SinesConfig, seed: int) -> Dataset:
     """Draw the set; inputs (samples, dimension), targets (samples, 1), the same for the same seed."""
-    uniform = torch.rand(config.samples, config.dimension, generator=generator(seed, "data"))
+    random = generator(seed, "data")
+    uniform = torch.rand(config.samples, config.dimension, dtype=torch.float32, generator=random)
     inputs = config.low + (config.high - config.low) * uniform
     targets = config.amplitude * torch.sin(config.frequency * inputs + config.phase).sum(dim=1, keepdim=True)
     return Dataset("sines", inputs, targets, classes=0)

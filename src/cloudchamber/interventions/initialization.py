@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat
-from torch import nn
+from torch import Tensor, nn
 
 from cloudchamber._core.config import Config
-from cloudchamber._core.seeding import derive_seed, generator, preserved_random_state
+from cloudchamber._core.seeding import generator
 from cloudchamber.anatomy import layer_type_of
 
 
@@ -41,7 +42,8 @@ def initialize(model: nn.Module, config: Scheme, seed: int) -> None:
     """Draw the weights of every known layer of `model` anew, in place.
 
     Args:
-        model: its Linear and Conv layers are initialized; other modules are left alone.
+        model: its Linear and Conv layers are initialized, on the CPU, so that the weights are the same wherever the
+            model goes afterwards; other modules are left alone.
         config: the scheme.
         seed: the same seed gives the same weights; global random states stay as they are.
 
@@ -50,34 +52,34 @@ def initialize(model: nn.Module, config: Scheme, seed: int) -> None:
     >>> round(layer.weight.std().item() / (2 / 4000) ** 0.5, 2)
     0.5
     """
-    if isinstance(config, PytorchDefaultConfig):
-        _reset(model, seed)
-        return
     random = generator(seed, "initialization")
     for module in model.modules():
-        if layer_type_of(module) is None:
-            continue
-        if isinstance(config, XavierNormalConfig):
-            nn.init.xavier_normal_(module.weight, gain=config.variance_scale**0.5, generator=random)
-            _zero(module.bias)
-        else:
-            _normal(module.weight, config.std, random)
-            _normal(module.bias, config.std, random)
+        if layer_type_of(module) is not None:
+            _WAYS[type(config)](module.weight, module.bias, config, random)
 
 
-def _reset(model: nn.Module, seed: int) -> None:
-    with preserved_random_state():
-        torch.manual_seed(derive_seed(seed, "initialization"))
-        for module in model.modules():
-            if layer_type_of(module) is not None:
-                module.reset_parameters()
+def _xavier_normal(weight: Tensor, bias: Tensor | None, config: XavierNormalConfig, random: torch.Generator) -> None:
+    nn.init.xavier_normal_(weight, gain=config.variance_scale**0.5, generator=random)
+    if bias is not None:
+        nn.init.zeros_(bias)
 
 
-def _zero(parameter: nn.Parameter | None) -> None:
-    if parameter is not None:
-        nn.init.zeros_(parameter)
+def _normal(weight: Tensor, bias: Tensor | None, config: NormalConfig, random: torch.Generator) -> None:
+    nn.init.normal_(weight, 0.0, config.std, generator=random)
+    if bias is not None:
+        nn.init.normal_(bias, 0.0, config.std, generator=random)
 
 
-def _normal(parameter: nn.Parameter | None, std: float, random: torch.Generator) -> None:
-    if parameter is not None:
-        nn.init.normal_(parameter, 0.0, std, generator=random)
+def _pytorch_default(weight: Tensor, bias: Tensor | None, _: PytorchDefaultConfig, random: torch.Generator) -> None:
+    # The calls of `reset_parameters`, which takes no generator.
+    nn.init.kaiming_uniform_(weight, a=5**0.5, generator=random)
+    if bias is not None:
+        bound = weight[0].numel() ** -0.5
+        nn.init.uniform_(bias, -bound, bound, generator=random)
+
+
+_WAYS: dict[type[Scheme], Callable[..., None]] = {
+    XavierNormalConfig: _xavier_normal,
+    NormalConfig: _normal,
+    PytorchDefaultConfig: _pytorch_default,
+}

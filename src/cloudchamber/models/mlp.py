@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from itertools import pairwise
 from typing import Literal
 
 from pydantic import PositiveInt
@@ -46,13 +46,10 @@ class MLP(nn.Module):
     ) -> None:
         super().__init__()
         sizes = [inputs, *[width] * (depth - 1), outputs]
-        modules: OrderedDict[str, nn.Module] = OrderedDict()
-        for number, (fan_in, fan_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True), start=1):
-            modules[f"linear{number}"] = nn.Linear(fan_in, fan_out, bias=bias)
+        for number, (fan_in, fan_out) in enumerate(pairwise(sizes), start=1):
+            self.add_module(f"linear{number}", nn.Linear(fan_in, fan_out, bias=bias))
             if number < depth:
-                modules[f"activation{number}"] = activation(act)
-        for name, module in modules.items():
-            self.add_module(name, module)
+                self.add_module(f"activation{number}", activation(act))
 
     def forward(self, x: Tensor) -> Tensor:
         """Flatten each sample and apply the chain."""

@@ -82,12 +82,11 @@ def _array(value: Tensor) -> np.ma.MaskedArray:
 
 
 def _stack(rows: Sequence[np.ma.MaskedArray | None], shape: tuple[int, ...]) -> np.ma.MaskedArray:
-    dtype = np.float32 if shape else np.float64
-    stacked = np.ma.masked_all((len(rows), *shape), dtype=dtype)
+    missing = np.full((len(rows), *shape), np.nan, np.float32 if shape else np.float64)
+    stacked = np.ma.MaskedArray(missing, mask=True)
     for index, row in enumerate(rows):
         if row is not None:
             stacked[(index, *(slice(size) for size in row.shape))] = row
-    stacked.data[stacked.mask] = np.nan
     return stacked
 
 
@@ -99,5 +98,5 @@ def scalars(**values: float | None) -> dict[str, np.ma.MaskedArray]:
 
 
 def fields_needed(measures: Iterable[Measure]) -> frozenset[str]:
-    """Return the snapshot fields that the measures take."""
-    return frozenset(field for measure in measures for field in measure.needs)
+    """Return the fields of a layer's snapshot that the measures take."""
+    return frozenset(field for measure in measures if measure.scope == "layer" for field in measure.needs)

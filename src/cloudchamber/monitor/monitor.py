@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
+from numbers import Integral
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
 import torch
 import xarray as xr
 from torch import Tensor, nn
 
-from cloudchamber._core.errors import InvalidInput, require
+from cloudchamber._core.errors import InvalidInput, Unsupported, require
 from cloudchamber._core.record import Observation, RecordBuffer
-from cloudchamber._core.schema import CoverageRow
+from cloudchamber._core.schema import MAX_IMAGE_SAMPLES, CoverageRow
 from cloudchamber.anatomy import choose_layers
 from cloudchamber.measures import select
 from cloudchamber.monitor.losses import REDUCTIONS, Loss, Reduction
 from cloudchamber.monitor.observer import Observer, Target
-from cloudchamber.monitor.probe import Probe, check_image_samples
+from cloudchamber.monitor.probe import Probe
 
 OWN_LOOP = "# a training loop of the user's own\n"
 
@@ -37,7 +40,8 @@ class Monitor:
         loss: takes (outputs, targets) as in training, with any reduction: gradients are always those of
             `loss_x`, the loss of one sample, not divided by n.
         every: observe steps that are multiples of this.
-        images_every: take cosine images and costly measures at multiples of this; None = ten times `every`.
+        images_every: take cosine images and costly measures at observed steps that are multiples of this; None = ten
+            times `every`.
         image_samples: number of samples in the cosine images, at most 500.
         layers: names or shell patterns of the layers to observe; None = all that can be observed.
         measures: names of measures; None = all.
@@ -95,32 +99,37 @@ class Monitor:
             repr(reduction),
             "leave it out to have it found out",
         )
-        self._every = _positive("every", every)
-        self._images_every = _positive("images_every", 10 * every if images_every is None else images_every)
-        self._loss, self._reduction, self._recipe = loss, reduction, recipe
-        self._image_samples = check_image_samples(image_samples)
-        self._measures = select(measures)
+        self._every = _whole("every", every, 1)
+        self._images_every = _whole("images_every", 10 * every if images_every is None else images_every, 1)
+        self._loss, self._recipe = loss, recipe
+        self._reduction: Reduction | None = reduction
+        self._image_samples = _whole("image_samples", image_samples, 2, MAX_IMAGE_SAMPLES)
+        self._measures = select([measures] if isinstance(measures, str) else measures)
         model = _unwrapped(model)
         self._target = Target(model, choose_layers(model, layers), Probe.of(probe, _device(model)), mode == "train")
         self._observer: Observer | None = None
         self._buffer: RecordBuffer | None = None
         self._announced = 0
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Monitor:
         require(self._buffer is None, "a monitor is entered once", "a second time", "make a new Monitor")
-        self._observer = Observer.prepared(
-            self._target, self._loss, self._reduction, self._measures, self._image_samples, self._recipe
+        target = replace(self._target, probe=self._target.probe.to(_device(self._target.model)))
+        observer = Observer.prepared(
+            target, self._loss, self._reduction, self._measures, self._image_samples, self._recipe
         )
-        self._buffer = RecordBuffer(self._observer.frame)
-        self._buffer.append(self._observer.observe(0, images=True))
+        buffer = RecordBuffer(observer.frame)
+        buffer.append(observer.observe(0, images=True))
+        self._observer, self._buffer = observer, buffer
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None and self.buffer.last_step < self._announced:
-            self.observe(self._announced, force=True)
-        self._observer = None
+        try:
+            if kind is None and self._observer is not None and self.buffer.last_step < self._announced:
+                self._observe(self._observer, self._announced, images=True)
+        finally:
+            self._observer = None
 
     def observe(
         self,
@@ -148,14 +157,21 @@ class Monitor:
             raise InvalidInput(
                 "a monitor observes inside its `with` block; got a call outside. Remedy: enter it first."
             )
-        require(step > self.buffer.last_step, "steps grow", step, f"pass more than {self.buffer.last_step}")
-        self._announced = step
-        if not force and step % self._every:
+        announced = max(self._announced, self.buffer.last_step)
+        self._announced = _whole("step", step, announced + 1)
+        if not force and self._announced % self._every:
             return None
-        images = force or step % self._images_every == 0
-        observation = self._observer.observe(
-            step, images=images, train_loss=None if train_loss is None else float(train_loss), epoch=epoch
+        images = force or self._announced % self._images_every == 0
+        return self._observe(
+            self._observer,
+            self._announced,
+            images=images,
+            train_loss=_number("train_loss", train_loss),
+            epoch=_number("epoch", epoch),
         )
+
+    def _observe(self, observer: Observer, step: int, *, images: bool, **extra: float | None) -> Observation:
+        observation = observer.observe(step, images=images, **extra)
         self.buffer.append(observation)
         return observation
 
@@ -189,6 +205,11 @@ class Monitor:
 
 def _unwrapped(model: nn.Module) -> nn.Module:
     while True:
+        if type(model).__name__.startswith(("FullyShardedDataParallel", "FSDP")):
+            raise Unsupported(
+                f"a model is observed whole; got {type(model).__name__}, whose parameters are spread over processes. "
+                "Remedy: observe a run without sharding."
+            )
         inner = getattr(model, "_orig_mod", None)
         if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
             inner = model.module
@@ -201,7 +222,16 @@ def _device(model: nn.Module) -> torch.device:
     return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
 
 
-def _positive(name: str, value: int) -> int:
-    whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1
-    require(whole, f"`{name}` is a whole number of at least 1", value, "pass for example 10")
-    return value
+def _whole(name: str, value: object, low: int, high: float = math.inf) -> int:
+    number = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else None
+    limits = f"of at least {low}" if high == math.inf else f"in {low} … {high}"
+    if number is None or not low <= number <= high:
+        raise InvalidInput(f"`{name}` is a whole number {limits}; got {value!r}. Remedy: pass one that is.")
+    return number
+
+
+def _number(name: str, value: float | Tensor | None) -> float | None:
+    try:
+        return None if value is None else float(value.detach() if isinstance(value, Tensor) else value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InvalidInput(f"`{name}` is a number; got {value!r}. Remedy: pass one number, or leave it out.") from error

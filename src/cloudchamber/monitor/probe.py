@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cloudchamber._core.errors import require
-from cloudchamber._core.schema import MAX_IMAGE_NEURONS, MAX_IMAGE_SAMPLES
+from cloudchamber._core.schema import MAX_IMAGE_NEURONS
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,11 @@ class Probe:
         Raises:
             InvalidInput: if it is not a pair of tensors of equal, positive length.
         """
+        parts = [type(part).__name__ for part in probe] if isinstance(probe, tuple | list) else type(probe).__name__
         require(
             isinstance(probe, tuple | list) and len(probe) == 2 and all(isinstance(part, Tensor) for part in probe),
             "`probe` is a pair of tensors (inputs, targets)",
-            type(probe).__name__,
+            parts,
             "pass probe=(inputs, targets)",
         )
         inputs, targets = probe
@@ -40,16 +41,21 @@ class Probe:
             "pass one target per input",
         )
         require(len(inputs) >= 2, "a probe has at least 2 samples", len(inputs), "pass more, for example 100")
-        return cls(inputs.detach().clone().to(device), targets.detach().clone().to(device))
+        with torch.inference_mode(False):  # so that a probe made in inference mode can be used in a graph
+            return cls(inputs.detach().clone(), targets.detach().clone()).to(device)
+
+    def to(self, device: torch.device) -> Probe:
+        """Return the probe on a device."""
+        return Probe(self.inputs.to(device), self.targets.to(device))
 
     def classes(self, outputs: Tensor) -> int:
-        """Return the number of classes: the outputs per sample if the targets are labels, else 0.
+        """Return the number of classes: the outputs per sample (more than one) if the targets are labels, else 0.
 
         Raises:
             InvalidInput: if a label is negative or not below the number of outputs.
         """
         integer = not (self.targets.is_floating_point() or self.targets.is_complex())
-        if not (integer and self.targets.ndim == 1 and outputs.ndim == 2):
+        if not (integer and self.targets.ndim == 1 and outputs.ndim == 2 and outputs.shape[1] > 1):
             return 0
         low, high, count = int(self.targets.min()), int(self.targets.max()), outputs.shape[1]
         require(
@@ -82,18 +88,3 @@ def image_neurons(width: int) -> Tensor:
     """Choose at most 128 neurons for the cosine images, evenly over the layer."""
     count = min(width, MAX_IMAGE_NEURONS)
     return torch.from_numpy(np.linspace(0, width - 1, count).round().astype(np.int64))
-
-
-def check_image_samples(count: int) -> int:
-    """Return `count` if that many samples may be shown in cosine images.
-
-    Raises:
-        InvalidInput: if not.
-    """
-    require(
-        2 <= count <= MAX_IMAGE_SAMPLES,
-        f"`image_samples` lies in 2 … {MAX_IMAGE_SAMPLES}",
-        count,
-        "choose fewer samples for the images; the other measures use the whole probe",
-    )
-    return count

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import pickle
+import io
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from cloudchamber._core.errors import DamagedFile
-from cloudchamber._core.files import atomic_path
+from cloudchamber._core.errors import DamagedFile, FileAccess
+from cloudchamber._core.files import write_bytes
 from cloudchamber.training.session import Session
 
 CHECKPOINT_NAME = "checkpoint/state.pt"
@@ -28,49 +29,64 @@ class Checkpoint:
     @classmethod
     def of(cls, session: Session, step: int) -> Checkpoint:
         """Take the state of a session."""
-        random = [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if _on_cuda(session) else [])]
+        random = [generator.get_state() for generator in session.generators]
         return cls(step, session.model.state_dict(), session.optimizer.state_dict(), random)
 
     def restore(self, session: Session) -> None:
-        """Put the state into a session of the same recipe."""
-        session.model.load_state_dict(self.model)
-        session.optimizer.load_state_dict(self.optimizer)
-        torch.set_rng_state(self.random[0])
-        if _on_cuda(session):
-            torch.cuda.set_rng_state_all(self.random[1:])
+        """Put the state into a session of the same recipe.
+
+        Raises:
+            DamagedFile: if it is that of another model.
+        """
+        try:
+            session.model.load_state_dict(self.model)
+            session.optimizer.load_state_dict(self.optimizer)
+            for generator, state in zip(session.generators, self.random, strict=True):
+                generator.set_state(state)
+        except (RuntimeError, ValueError, KeyError, TypeError) as error:
+            raise _damage(CHECKPOINT_NAME, error) from error
 
     def save(self, folder: Path) -> None:
-        """Write it into a run folder, whole or not at all."""
-        with atomic_path(folder / CHECKPOINT_NAME) as temporary:
-            torch.save(vars(self), temporary)
+        """Write it into a run folder, whole or not at all.
+
+        Raises:
+            FileAccess: if it cannot be written.
+        """
+        content = io.BytesIO()  # torch hides the reason when it writes into a full disk itself
+        torch.save(vars(self), content)
+        write_bytes(folder / CHECKPOINT_NAME, content.getbuffer())
 
     @classmethod
     def load(cls, folder: Path) -> Checkpoint | None:
         """Read the checkpoint of a run folder; None if there is none.
 
         Raises:
+            FileAccess: if it cannot be read.
             DamagedFile: if it is truncated or is no checkpoint.
         """
         path = folder / CHECKPOINT_NAME
-        if not path.is_file():
-            return None
         try:
-            return cls(**torch.load(path, weights_only=True))
-        except (
-            RuntimeError,
-            pickle.UnpicklingError,
-            EOFError,
-            TypeError,
-            ValueError,
-            KeyError,
-            OSError,
-        ) as error:
-            reason = str(error).splitlines()[0]
-            raise DamagedFile(
-                f"{path} must be a whole checkpoint; got: {reason}. "
-                "Remedy: delete it and resume: the run then starts again from step 0."
-            ) from error
+            content = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise FileAccess(f"{path} must be readable; got: {error.strerror}. Remedy: check its rights.") from error
+        try:
+            return cls(**_unpacked(content))
+        except Exception as error:  # the bytes of a damaged file can make the readers raise anything
+            raise _damage(path, error) from error
 
 
-def _on_cuda(session: Session) -> bool:
-    return torch.device(session.recipe.device).type == "cuda"
+def _damage(path: Path | str, error: Exception) -> DamagedFile:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return DamagedFile(
+        f"{path} must be a whole checkpoint of this run; got: {reason}. "
+        "Remedy: delete it and resume: the run then starts again from step 0."
+    )
+
+
+def _unpacked(content: bytes) -> dict[str, Any]:
+    damaged = zipfile.ZipFile(io.BytesIO(content)).testzip()  # torch does not compare checksums
+    if damaged is not None:
+        raise ValueError(f"{damaged} in it is damaged")
+    return torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")

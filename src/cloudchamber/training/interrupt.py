@@ -6,7 +6,6 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 
 
 class Interrupt:
@@ -15,7 +14,7 @@ class Interrupt:
     def __init__(self) -> None:
         self.asked = False
 
-    def ask(self, signum: int, frame: FrameType | None) -> None:
+    def ask(self, *_: object) -> None:
         """Handle a signal."""
         if self.asked:
             raise KeyboardInterrupt

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
@@ -45,7 +45,7 @@ class ObserveConfig(Config):
     """observe steps that are multiples of this"""
     images_every: PositiveInt | None = None
     """take cosine images and costly measures at multiples of this; null = ten times `every`"""
-    probe_samples: Annotated[int, Field(ge=2)] = 500
+    probe_samples: Annotated[int, Field(ge=2)] = 200
     """samples of the probe, equally many of each class"""
     image_samples: Annotated[int, Field(ge=2, le=MAX_IMAGE_SAMPLES)] = 100
     """samples of the cosine images"""
@@ -55,7 +55,7 @@ class ObserveConfig(Config):
     """names; null = all"""
 
     @model_validator(mode="after")
-    def _images_among_observations(self) -> Self:
+    def _images_among_observations(self) -> ObserveConfig:
         if self.images_every is not None and self.images_every % self.every:
             raise ValueError(f"images_every ({self.images_every}) must be a multiple of every ({self.every})")
         return self
@@ -83,5 +83,6 @@ class Recipe(Config):
     """steps between checkpoints"""
     seed: NonNegativeInt = 0
     device: str = "cpu"
-    threads: PositiveInt | None = None
-    """CPU threads; null = as many as torch takes by itself"""
+    threads: PositiveInt | None = 1
+    """CPU threads; small networks gain little from more, and with one the result does not depend on the number of
+    cores; null = as many as torch takes by itself"""

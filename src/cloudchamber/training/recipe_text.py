@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import copy
+import json
+import re
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -14,13 +16,28 @@ from cloudchamber._core.errors import FileAccess, InvalidRecipe
 from cloudchamber.training.recipe import Recipe
 
 
+class _Loader(yaml.SafeLoader):
+    """Reads 1e-3 as the number that every user means; YAML 1.1 calls it a word."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes the words that `_Loader` would read as numbers."""
+
+
+for _kind in (_Loader, _Dumper):
+    _kind.add_implicit_resolver(
+        "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+    )
+
+
 def load_recipe(path: Path | str | None = None, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe and apply overrides.
 
     Args:
         path: a YAML file with any part of a recipe; None = the default recipe.
-        overrides: "field=value" with dotted fields; values are YAML. Setting a section's `name` starts that
-            section anew with the defaults of the new kind; the other overrides then apply to it.
+        overrides: "field=value" with dotted fields; values are YAML. Setting a section's `name` to another kind
+            starts that section anew with the defaults of the new kind; the other overrides then apply to it,
+            whatever their order.
 
     Raises:
         FileAccess: if the file cannot be read.
@@ -29,13 +46,13 @@ def load_recipe(path: Path | str | None = None, overrides: Sequence[str] = ()) -
     >>> load_recipe(overrides=["optimizer.name=adam", "model.width=64"]).optimizer.beta1
     0.9
     """
-    raw = {} if path is None else _read(Path(path))
+    raw = {} if path is None else _with_kinds(_read(Path(path)))
     for field, value in _parsed(overrides):
-        _assign(raw, field, value)
+        raw = _assigned(raw, field, value)
     return parse_recipe(raw)
 
 
-def parse_recipe(raw: Mapping[str, Any]) -> Recipe:
+def parse_recipe(raw: Mapping[Any, Any]) -> Recipe:
     """Validate a nested mapping as a recipe.
 
     Raises:
@@ -44,7 +61,7 @@ def parse_recipe(raw: Mapping[str, Any]) -> Recipe:
     try:
         return Recipe.model_validate(_with_kinds(raw))
     except ValidationError as error:
-        problems = "; ".join(_problem(dict(item)) for item in error.errors())
+        problems = ". ".join(_problem(dict(item)) for item in error.errors())
         raise InvalidRecipe(
             f"{problems}. Remedy: `cloudchamber recipe` prints every field with its default."
         ) from error
@@ -52,10 +69,10 @@ def parse_recipe(raw: Mapping[str, Any]) -> Recipe:
 
 def recipe_yaml(recipe: Recipe) -> str:
     """Return the whole recipe as YAML; `load_recipe` reads it back to an equal one."""
-    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return yaml.dump(recipe.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False)
 
 
-def _with_kinds(raw: Mapping[str, Any]) -> dict[str, Any]:
+def _with_kinds(raw: Mapping[Any, Any]) -> dict[Any, Any]:
     """Give each section that does not say its `name` the default one."""
     filled = dict(raw)
     for section, field in Recipe.model_fields.items():
@@ -65,21 +82,28 @@ def _with_kinds(raw: Mapping[str, Any]) -> dict[str, Any]:
     return filled
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> dict[Any, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = _parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise FileAccess(
             f"a recipe is a readable YAML file; got: {error.strerror} ({path}). Remedy: check the path."
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        summary = " ".join(str(error).split())
-        raise InvalidRecipe(f"a recipe is YAML; got: {summary}. Remedy: mend the file {path}.") from error
+    except ValueError as error:
+        raise InvalidRecipe(f"a recipe is YAML; got: {error}. Remedy: mend the file {path}.") from error
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise InvalidRecipe(f"a recipe is a mapping of fields; got {type(content).__name__}. Remedy: mend {path}.")
+        raise InvalidRecipe(f"a recipe is a mapping of fields; got {_shown(content)}. Remedy: mend the file {path}.")
     return content
+
+
+def _parse_yaml(text: str) -> Any:
+    """Parse YAML; whatever is wrong with it (yaml raises five kinds of errors) becomes a ValueError of one line."""
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ValueError(" ".join(str(error).split())) from error
 
 
 def _parsed(overrides: Iterable[str]) -> list[tuple[list[str], Any]]:
@@ -89,78 +113,71 @@ def _parsed(overrides: Iterable[str]) -> list[tuple[list[str], Any]]:
         if not separator or not field.strip():
             raise InvalidRecipe(f"an override reads field=value; got {text!r}. Remedy: for example optimizer.lr=0.1.")
         pairs.append((field.strip().split("."), _value(text, value)))
-    # Names first: a section's name decides which other fields it has.
-    return sorted(pairs, key=lambda pair: pair[0][-1] != "name")
+    # Whole sections first, then names: they decide which other fields there are.
+    return sorted(pairs, key=lambda pair: (len(pair[0]), pair[0][-1] != "name"))
 
 
 def _value(text: str, value: str) -> Any:
     try:
-        parsed = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise InvalidRecipe(f"an override's value is YAML; got {text!r}. Remedy: quote it.") from error
-    return _number(parsed)
+        return _parse_yaml(value)
+    except ValueError as error:
+        raise InvalidRecipe(f"an override's value is YAML; got {text!r} ({error}). Remedy: quote it.") from error
 
 
-def _number(parsed: Any) -> Any:
-    # YAML 1.1 reads 1e-3 as a word; every user means a number.
-    if isinstance(parsed, str):
-        try:
-            return float(parsed)
-        except ValueError:
-            return parsed
-    return parsed
+def _assigned(raw: Mapping[Any, Any], field: Sequence[str], value: Any) -> dict[Any, Any]:
+    """Return `raw` with one field set; `raw` stays, since YAML aliases may use its parts twice."""
+    first, *rest = field
+    if not rest:
+        return {**raw, first: value}
+    section = raw.get(first)
+    known = section if isinstance(section, dict) else {}
+    if rest == ["name"] and known.get("name") != value:
+        known = {}
+    return {**raw, first: _assigned(known, rest, value)}
 
 
-def _assign(raw: dict[str, Any], field: list[str], value: Any) -> None:
-    *sections, last = field
-    for section in sections:
-        inner = raw.get(section)
-        raw[section] = copy.copy(inner) if isinstance(inner, dict) else {}
-        raw = raw[section]
-    if last == "name" and raw.get("name") != value:
-        raw.clear()
-    raw[last] = value
+def _problem(item: Mapping[str, Any]) -> str:
+    path, kind = _place(item["loc"])
+    field = ".".join(path) or "the recipe"
+    if item["type"] in ("extra_forbidden", "invalid_key"):
+        return f"{field} is not a field; choose from {', '.join(sorted(kind.model_fields))}"
+    if item["type"] == "union_tag_invalid":
+        return f"{field}.name must be one of {item['ctx']['expected_tags']}; got {_shown(item['input'].get('name'))}"
+    if item["type"] == "value_error":
+        return f"{field}: {item['ctx']['error']}"
+    return f"{field} {_rule(item, kind, path[-1:])}; got {_shown(item['input'])}"
 
 
-def _problem(item: dict[str, Any]) -> str:
-    tagged = [str(part) for part in item["loc"]]
-    section = _section(tagged)
-    field = ".".join(section.path)
-    received = item["input"]
-    if item["type"] == "extra_forbidden":
-        return f"unknown field {field}; allowed here: {', '.join(section.fields)}"
-    if item["type"].startswith("union_tag"):
-        return f"{field}.name must be one of {item['ctx'].get('expected_tags', 'its kinds')}; got {received!r}"
-    message = item["msg"].removeprefix("Value error, ")
-    return f"{field or 'the recipe'}: {message}; got {received!r}"
+def _rule(item: Mapping[str, Any], kind: type[BaseModel], last: Sequence[str]) -> str:
+    if item["type"] in ("model_type", "model_attributes_type"):
+        return "must be a section with fields of its own"
+    field = kind.model_fields.get(last[0]) if last else None
+    nullable = field is not None and type(None) in getattr(field.annotation, "__args__", ())
+    return item["msg"].replace("Input should be", "must be") + (" or null" if nullable else "")
 
 
-class _Section(NamedTuple):
-    path: list[str]
-    fields: list[str]
+def _shown(value: Any) -> str:
+    return json.dumps(value) if value is None or isinstance(value, bool) else reprlib.repr(value)
 
 
-def _section(location: list[str]) -> _Section:
-    """Walk the recipe's fields: pydantic puts the kind of a section ("sgd") into the location, people do not."""
+def _place(location: Iterable[int | str]) -> tuple[list[str], type[BaseModel]]:
+    """Return the field as people write it, and the section that it is in.
+
+    Where a section is of one of several kinds, pydantic puts the kind into the location; people do not.
+    """
     path: list[str] = []
-    kinds: list[type[BaseModel]] = [Recipe]
-    for part in location:
-        named = [kind for kind in kinds if _is_kind(kind, part)]
-        if named and not any(part in kind.model_fields for kind in kinds):
-            kinds = named
+    section, inner = Recipe, [Recipe]
+    for part in map(str, location):
+        if len(inner) > 1:
+            inner = [kind for kind in inner if part in getattr(kind.model_fields["name"].annotation, "__args__", ())]
             continue
         path.append(part)
-        annotations = [kind.model_fields[part].annotation for kind in kinds if part in kind.model_fields]
-        kinds = [kind for annotation in annotations for kind in _kinds_in(annotation)] or kinds
-    return _Section(path, sorted({field for kind in kinds for field in kind.model_fields}))
+        section = inner[0] if inner else section
+        inner = _kinds_in(section.model_fields[part].annotation) if part in section.model_fields else []
+    return path, section
 
 
 def _kinds_in(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [kind for part in getattr(annotation, "__args__", ()) for kind in _kinds_in(part)]
-
-
-def _is_kind(kind: type[BaseModel], name: str) -> bool:
-    field = kind.model_fields.get("name")
-    return field is not None and name in getattr(field.annotation, "__args__", ())
