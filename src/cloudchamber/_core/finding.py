@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from textwrap import fill
 from typing import Literal, overload
 
 Confidence = Literal["high", "medium", "low"]
@@ -34,6 +35,7 @@ class Finding:
         code: stable name for programs ("stuck", "first_phase_over").
         title: the finding in one sentence.
         severity: "good", "notice", "problem", or "unknown" when the record cannot tell.
+        explanation: what it means and why it happens, for somebody who has not read the papers.
         confidence: how sure, and `because` says why it is not surer.
         layers: the layers it is about; empty for the whole network.
         steps: first and last step it is about, or None.
@@ -47,6 +49,7 @@ class Finding:
     severity: Severity
     confidence: Confidence
     because: str = ""
+    explanation: str = ""
     layers: tuple[str, ...] = ()
     steps: tuple[int, int] | None = None
     evidence: tuple[Evidence, ...] = ()
@@ -55,16 +58,16 @@ class Finding:
 
     def __str__(self) -> str:
         sure = f"{self.confidence} confidence" + (f": {self.because}" if self.because else "")
-        lines = [f"[{self.severity}] {self.title}", f"    how sure   {sure}"]
-        if self.layers:
-            lines.append(f"    where      {', '.join(self.layers)}")
-        if self.steps is not None:
-            lines.append(f"    when       steps {self.steps[0]} to {self.steps[1]}")
-        lines += [f"    evidence   {item}" for item in self.evidence]
-        lines += [f"    advice     {item}" for item in self.advice]
-        if self.source:
-            lines.append(f"    source     {self.source}")
-        return "\n".join(lines)
+        rows = [
+            ("meaning", self.explanation),
+            ("how sure", sure),
+            ("where", ", ".join(self.layers)),
+            ("when", "" if self.steps is None else f"steps {self.steps[0]} to {self.steps[1]}"),
+            *(("evidence", str(item)) for item in self.evidence),
+            *(("advice", item) for item in self.advice),
+            ("source", self.source),
+        ]
+        return "\n".join([f"[{self.severity}] {self.title}", *(_row(name, text) for name, text in rows if text)])
 
     def _repr_html_(self) -> str:
         def items(name: str, rows: Sequence[object]) -> str:
@@ -74,12 +77,18 @@ class Finding:
 
         return (
             f"<h4>{escape(self.title)}</h4>"
+            f"<p>{escape(self.explanation)}</p>"
             f"<p>{escape(self.severity)}, {escape(self.confidence)} confidence {escape(self.because)}</p>"
             + items("Where", self.layers)
             + items("Evidence", self.evidence)
             + items("Advice", self.advice)
             + (f"<p><small>{escape(self.source)}</small></p>" if self.source else "")
         )
+
+
+def _row(name: str, text: str) -> str:
+    """Wrap a field so that it reads well in a terminal: its name stands alone on the left."""
+    return fill(text, 110, initial_indent=f"    {name:<10} ", subsequent_indent=" " * 15, break_on_hyphens=False)
 
 
 class Findings(Sequence[Finding]):

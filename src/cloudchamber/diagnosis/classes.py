@@ -37,6 +37,8 @@ def one_class_first(case: Case) -> Finding | None:
         severity="notice",
         confidence="medium",
         because="read from the probe, which holds few samples of each class",
+        explanation="While features of all samples are alike, the common direction can serve only one or two classes; "
+        "the others are learned once it breaks up.",
         steps=(first.start, first.until),
         evidence=(
             *(Evidence(f"class_accuracy of {name}", float(accuracy[name]), chance, f"at step {step}") for name in best),

@@ -12,6 +12,7 @@ from cloudchamber.diagnosis.curves import constant, width
 from cloudchamber.diagnosis.stuck import ALIKE
 
 FEW = 0.5
+NAMED = 3
 _APART = "Batch normalization before the activation of these layers keeps the features apart (mlp2024, Section 3.3)."
 
 
@@ -34,13 +35,16 @@ def condensed_layers(case: Case) -> Finding | None:
     found = [acting for layer in case.hidden if (acting := _acting_width(case, layer)).condensed]
     if not found:
         return None
-    each = ", ".join(f"{w.layer}: {w.neurons} neurons act like {w.acting:.0f}" for w in found)
+    each = ", ".join(f"{w.layer}: {w.neurons} neurons act like {w.acting:.0f}" for w in found[:NAMED])
+    more = f", and {len(found) - NAMED} more layers" if len(found) > NAMED else ""
     return Finding(
         code="condensed_layers",
-        title=f"Neurons have condensed ({each}).",
+        title=f"Neurons have condensed ({each}{more}).",
         severity="notice",
         confidence="medium",
         because="neurons are counted as one within a threshold of |cos|, and weak ones count as much as strong ones",
+        explanation="Input weights of many neurons point along the same few lines, so that these neurons compute the "
+        "same up to a factor: the layer can do no more than a much narrower one, until they part.",
         layers=tuple(w.layer for w in found),
         evidence=tuple(item for w in found for item in _width_evidence(case, w)),
         advice=("Nothing has to change. If the run is otherwise fine, narrower layers may do as well.",),
@@ -70,6 +74,8 @@ def condensed_features(case: Case) -> Finding | None:
         severity="notice",
         confidence="high",
         because="they have risen to it: ReLU features alone have a high cosine from the start",
+        explanation="To these layers all samples are nearly one and the same, up to a factor: what follows them can "
+        "hardly tell classes apart.",
         layers=layers,
         evidence=tuple(item for layer in layers for item in case.beside_start("feature_cosine", layer)),
         advice=() if settled else (_APART,),

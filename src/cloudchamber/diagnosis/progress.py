@@ -10,6 +10,11 @@ from cloudchamber.diagnosis.case import Case
 from cloudchamber.diagnosis.phase import Phase
 
 SOURCE = "mlp2024, Section 2"
+_FIRST_PHASE = (
+    "In the first phase every sample pushes the neurons of a layer along nearly one common direction, which makes "
+    "features and gradients of different samples more alike, which strengthens that direction: the network can "
+    "hardly tell samples apart and its loss stays near that of a constant output"
+)
 
 
 def first_phase_over(case: Case) -> Finding | None:
@@ -24,6 +29,7 @@ def first_phase_over(case: Case) -> Finding | None:
         severity="good",
         confidence=confidence,
         because=because,
+        explanation=f"{_FIRST_PHASE}. Where the similarity peaks, samples begin to pull apart and the loss falls.",
         steps=(first.start, first.stop),
         evidence=_marker_evidence(case, first.stop),
         source=SOURCE,
@@ -78,6 +84,7 @@ def in_first_phase(case: Case) -> Finding | None:
         severity="notice",
         confidence="medium",
         because=by + wait,
+        explanation=f"{_FIRST_PHASE}, until one class after the other is told apart.",
         steps=(first.start, first.until),
         evidence=case.beside_constant(first.until)
         + (case.beside_start("feature_cosine", layer) + case.beside_start("gradient_cosine", layer) if layer else ()),

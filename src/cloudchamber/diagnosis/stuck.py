@@ -12,6 +12,10 @@ from cloudchamber.diagnosis.advice import cures
 from cloudchamber.diagnosis.case import Case
 from cloudchamber.diagnosis.phase import Phase
 
+_MEANING = (
+    "A first phase without end: all samples drive the weights along one common direction, so that the network gives "
+    "nearly the same output for each of them, and what would tell them apart is too weak to be learned in this time."
+)
 ALIKE = 0.95
 UNMOVED = 0.01
 GROWTH = 1.5
@@ -39,6 +43,7 @@ def stuck(case: Case) -> Finding | None:
         severity="problem",
         confidence=confidence,
         because=because,
+        explanation=_MEANING,
         steps=(phase.start, phase.until),
         evidence=_loss_evidence(case, phase) + tuple(item for cause in causes for item in cause.evidence),
         advice=tuple(cause.advice for cause in causes if cause.advice) + cures(case),

@@ -29,6 +29,7 @@ def _card(finding: Finding, record: xr.Dataset) -> Markup:
     body = element(
         "div",
         element("h3", prose(finding.title)),
+        element("p", prose(finding.explanation)) if finding.explanation else "",
         _where(finding),
         _evidence(finding.evidence, record),
         _advice(finding.advice),
