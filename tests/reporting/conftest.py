@@ -82,7 +82,7 @@ def hostile():
 @pytest.fixture(scope="session")
 def hostile_findings():
     evidence = (Evidence(ATTACK, 1.0, 2.0, ATTACK),)
-    one = Finding("x", ATTACK, "problem", "low", ATTACK, (ATTACK,), (0, 1), evidence, (ATTACK, ATTACK), ATTACK)
+    one = Finding("x", ATTACK, "problem", "low", ATTACK, ATTACK, (ATTACK,), (0, 1), evidence, (ATTACK, ATTACK), ATTACK)
     return Findings([one])
 
 
