@@ -53,8 +53,6 @@ _HOME = {
     "run": "cloudchamber.training",
 }
 
-__all__ = sorted([*_HOME, "__version__"])
-
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
@@ -62,10 +60,10 @@ def __getattr__(name: str) -> Any:
 
         return version("cloudchamber")
     if name not in _HOME:
-        raise AttributeError(f"module 'cloudchamber' has no attribute {name!r}; it has: {', '.join(__all__)}")
+        raise AttributeError(f"module 'cloudchamber' has no attribute {name!r}; it has: {', '.join(__dir__())}")
     module = import_module(_HOME[name])
     return module if name == "plot" else getattr(module, name)
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted([*_HOME, "__version__"])

@@ -164,7 +164,7 @@ def test_what_is_no_record_is_damage(tmp_path, kind):
 @pytest.mark.parametrize("version", ["one", -3, 0, np.nan, [1, 2], 0.5])
 def test_a_version_that_never_was_is_damage(tmp_path, version):
     save_record(RECORD.assign_attrs(schema_version=version), tmp_path / RECORD_NAME)
-    with pytest.raises(DamagedFile, match="schema"):
+    with pytest.raises(DamagedFile, match="Remedy"):
         open_record(tmp_path)
 
 

@@ -313,7 +313,7 @@ def test_a_full_disk_under_the_journal_leaves_what_was_committed(folder, whole, 
 
     connect = sqlite3.connect
     with monkeypatch.context() as patch:
-        patch.setattr(storage.sqlite3, "connect", lambda path: connect(path, factory=Full))
+        patch.setattr(storage.sqlite3, "connect", lambda *place, **how: connect(*place, **how, factory=Full))
         with pytest.raises(FileAccess, match=r"got: database or disk is full. Remedy: free the disk"):
             resume(folder)
     assert storage.Journal(folder / "journal.sqlite").load().last_step == 20
@@ -322,11 +322,11 @@ def test_a_full_disk_under_the_journal_leaves_what_was_committed(folder, whole, 
 
 
 def test_a_journal_that_reaches_its_size_limit_is_an_access_error(folder, whole, monkeypatch):
-    connect = sqlite3.connect
+    connect, pages = sqlite3.connect, (folder / "journal.sqlite").stat().st_size // 4096
 
-    def small_disk(path):
-        connection = connect(path)
-        connection.execute(f"PRAGMA max_page_count = {Path(path).stat().st_size // 4096 + 1}")
+    def small_disk(*place, **how):
+        connection = connect(*place, **how)
+        connection.execute(f"PRAGMA max_page_count = {pages + 1}")
         return connection
 
     with monkeypatch.context() as patch:

@@ -97,9 +97,9 @@ class RecordBuffer:
         items = self._step_quantities(stacked)
         valid = np.zeros((len(items), len(self.observations), len(self.frame.layers)), dtype=bool)
         for index, item in enumerate(items):
-            measured = np.logical_not(np.ma.getmaskarray(stacked[item.name]))
+            measured: np.ndarray = ~np.ma.getmaskarray(stacked[item.name])
             if item.dims[1:] != ("layer",):
-                measured = measured.reshape(len(self.observations), -1).any(axis=1)[:, None]
+                measured = np.asarray(measured.reshape(len(self.observations), -1).any(axis=1))[:, None]
             valid[index] = measured
         attributes = {"long_name": "measured, so that a NaN is the value itself"}
         return xr.Variable(("quantity", "step", "layer"), valid, attributes)
