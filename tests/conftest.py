@@ -9,6 +9,7 @@ import torch
 
 torch.set_num_threads(1)
 
+
 @pytest.fixture(autouse=True)
 def _float32_default():
     torch.set_default_dtype(torch.float32)

@@ -1,11 +1,15 @@
 """Made-up records with known answers, for tests that need a record but no training."""
 
+import math
+
 import numpy as np
 
 import cloudchamber.measures  # noqa: F401  (registers the quantities)
 from cloudchamber._core.record import Observation, RecordBuffer
 from cloudchamber._core.registry import quantities
 from cloudchamber._core.schema import CoverageRow, Frame, LayerInfo
+
+LOG_10 = math.log(10.0)
 
 
 def made_up_record(
@@ -17,7 +21,7 @@ def made_up_record(
     class_accuracy=None,
     effective_width=None,
     width=32,
-    constant_loss=np.log(10.0),
+    constant_loss=LOG_10,
     layers=("linear1", "linear2", "linear3", "linear4"),
     activations=None,
     image_steps=(),

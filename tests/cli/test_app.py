@@ -113,7 +113,11 @@ def test_recipe_prints_a_recipe_that_runs(cli, tmp_path):
 
 
 MISUSE = {
-    "misspelt field": (["run", "--set", "optimizer.mommentum=0.9"], 2, "optimizer.mommentum is not a field; choose from lr, momentum"),
+    "misspelt field": (
+        ["run", "--set", "optimizer.mommentum=0.9"],
+        2,
+        "optimizer.mommentum is not a field; choose from lr, momentum",
+    ),
     "negative width": (["run", "--set", "model.width=-4"], 2, "model.width"),
     "wrong kind": (["run", "--set", "data.name=imagenet"], 2, "digits"),
     "override without value": (["run", "--set", "steps"], 2, "field=value"),
