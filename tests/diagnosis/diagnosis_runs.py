@@ -3,7 +3,8 @@
 All are ReLU networks with zero biases after Xavier normal initialization, plain SGD, batch 100, probe of 20 samples
 a class; features and gradients of the hidden layers 1, 5 and 8 of 9 (both, of 3), as integers of 1e-4 (the loss: 1e-5).
 
-- digits0, 1, 2: scikit-learn digits, 9 layers of 512, lr 0.01, seeds 0, 1, 2: the default recipe.
+- digits0, 1, 2: scikit-learn digits, 9 layers of 512, lr 0.01, seeds 0, 1, 2: the settings of the default
+  recipe in a plain torch loop, with weights and batches of its own.
 - slow_rate: the same with lr 0.001. three_layers: the same with 3 layers.
 - stuck: variance scale 0.3, lr 0.1, 1000 steps. escapes: the same for 2000 steps: it leaves by itself.
 - rate1: variance scale 0.3, lr 1.
