@@ -203,11 +203,6 @@ def test_an_unwritable_folder(tmp_path, folder):
         save_record(RECORD, tmp_path / folder / RECORD_NAME)
 
 
-def test_proc_cannot_be_written():
-    with pytest.raises(FileAccess, match="must be writable"):
-        save_record(RECORD, "/proc/record.nc")
-
-
 def test_a_folder_in_the_place_of_the_record(tmp_path):
     (tmp_path / RECORD_NAME).mkdir()
     with pytest.raises(FileAccess, match="must be writable"):

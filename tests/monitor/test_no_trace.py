@@ -312,8 +312,8 @@ def test_a_failure_while_entering_leaves_no_half_open_monitor():
 
 
 def test_the_model_can_be_copied_and_saved_while_a_monitor_is_open():
-    model = Restless()
-    with monitor(model) as watcher:
+    model, plain = Restless(), mlp()
+    with monitor(model) as watcher, monitor(plain):
         watcher.observe(3)
         assert model.last is None  # what forward assigns is put back
         copied = copy.deepcopy(model)
@@ -321,8 +321,7 @@ def test_the_model_can_be_copied_and_saved_while_a_monitor_is_open():
         torch.save(model.state_dict(), file)
         file.seek(0)
         copied.load_state_dict(torch.load(file, weights_only=True))
-        whole = io.BytesIO()
-        torch.save(mlp(), whole)
+        torch.save(plain, io.BytesIO())
         assert vars(copied).keys() == vars(Restless()).keys()
     assert_no_hooks(model)
 
@@ -399,11 +398,3 @@ def test_the_users_probe_can_change_afterwards():
         watcher.observe(1)
     record = watcher.record
     assert record.probe_loss.values[0] == record.probe_loss.values[1]
-
-
-def test_default_type_and_threads_stay():
-    threads = torch.get_num_threads()
-    with monitor(mlp()) as watcher:
-        watcher.observe(3)
-    assert torch.get_num_threads() == threads
-    assert torch.get_default_dtype() == torch.float32

@@ -14,6 +14,8 @@ from torch.nn import functional as fn
 import cloudchamber as cc
 from cloudchamber._core.record import RecordBuffer
 from cloudchamber._core.schema import SCHEMA_VERSION
+from cloudchamber.measures import select
+from cloudchamber.monitor.evaluate import fields_needed
 
 N = 12
 X, Y = torch.randn(N, 6, generator=torch.Generator().manual_seed(1)), torch.arange(N) % 3
@@ -292,15 +294,21 @@ def test_in_place_models_are_observed_in_one_pass():
         def forward(self, x):
             passes.append(1)
             h = fn.silu(self.body(x))
-            h += 1
-            return self.head(fn.relu(h, inplace=True))
+            h += h.roll(1, 0)
+            return self.head(h)
 
     passes = []
     with cc.Monitor(Counts(), probe=(X, Y), loss=fn.cross_entropy, every=1, image_samples=6) as monitor:
+        assert len(passes) == 3  # preparing found out what is overwritten
         passes.clear()
         monitor.observe(1)
         monitor.observe(2)
     assert len(passes) == 2
+
+
+def test_measures_of_the_network_ask_nothing_of_the_layers():
+    assert fields_needed(select(["class_accuracy"])) == frozenset()
+    assert fields_needed(select(["class_accuracy", "feature_cosine"])) == {"features"}
 
 
 def test_an_observation_keeps_nothing_alive():

@@ -83,6 +83,22 @@ def test_compiled_models_are_observed_uncompiled(build):
     torch.testing.assert_close(model(X), mlp()(X))
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_observing_compiles_nothing():
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph
+
+    model = Nested(torch.compile(mlp(), backend=backend))
+    before = model(X)
+    compiled = len(graphs)
+    record_of(model)
+    assert torch.equal(model(X), before)
+    assert len(graphs) == compiled > 0
+
+
 class FullyShardedDataParallel(nn.Module):
     def __init__(self, inner):
         super().__init__()

@@ -47,6 +47,7 @@ MIXING = _names(
     """mean var std var_mean std_mean sum norm vector_norm linalg_vector_norm amax amin aminmax median logsumexp softmax
     normalize rand rand_like randn_like bernoulli"""
 )
+WATCHED = NONLINEAR | NONLINEAR_IN_PAIRS | LINEAR | TRANSPARENT | MIXING
 AVERAGED = _names("square abs exp pow")
 
 
@@ -102,6 +103,8 @@ class ActivationTracker(TorchFunctionMode):
         self, func: Callable[..., Any], types: Iterable[type], args: tuple = (), kwargs: Mapping | None = None
     ) -> Any:
         name = getattr(func, "__name__", "").strip("_")
+        if name not in WATCHED:
+            return func(*args, **(kwargs or {}))
         arguments = [*args, *(kwargs or {}).values()]
         # Looked up before the call: an in-place activation returns the tensor that it overwrote.
         origins = self._common_origins(arguments)

@@ -80,25 +80,7 @@ class Monitor:
         reduction: Reduction | None = None,
         recipe: str = OWN_LOOP,
     ) -> None:
-        require(
-            isinstance(model, nn.Module),
-            "`model` is an nn.Module",
-            type(model).__name__,
-            "pass the model itself",
-        )
-        require(
-            callable(loss),
-            "`loss` is callable",
-            repr(loss),
-            "pass for example torch.nn.functional.cross_entropy",
-        )
-        require(mode in ("eval", "train"), "`mode` is 'eval' or 'train'", repr(mode), "choose one of them")
-        require(
-            reduction is None or reduction in REDUCTIONS,
-            f"`reduction` is None or one of {list(REDUCTIONS)}",
-            repr(reduction),
-            "leave it out to have it found out",
-        )
+        _require_arguments(model, loss, mode, reduction)
         self._every = _whole("every", every, 1)
         self._images_every = _whole("images_every", 10 * every if images_every is None else images_every, 1)
         self._loss, self._recipe = loss, recipe
@@ -201,6 +183,28 @@ class Monitor:
         same = buffer.frame.layers == self.buffer.frame.layers and buffer.frame.recipe == self.buffer.frame.recipe
         require(same, "a continued record is of the same recipe and layers", "another one", "start a new run")
         self._buffer = buffer
+
+
+def _require_arguments(model: object, loss: object, mode: object, reduction: object) -> None:
+    require(
+        isinstance(model, nn.Module),
+        "`model` is an nn.Module",
+        type(model).__name__,
+        "pass the model itself",
+    )
+    require(
+        callable(loss),
+        "`loss` is callable",
+        repr(loss),
+        "pass for example torch.nn.functional.cross_entropy",
+    )
+    require(mode in ("eval", "train"), "`mode` is 'eval' or 'train'", repr(mode), "choose one of them")
+    require(
+        reduction is None or reduction in REDUCTIONS,
+        f"`reduction` is None or one of {list(REDUCTIONS)}",
+        repr(reduction),
+        "leave it out to have it found out",
+    )
 
 
 def _unwrapped(model: nn.Module) -> nn.Module:
