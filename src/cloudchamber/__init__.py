@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cloudchamber._core.finding import Findings as Findings
     from cloudchamber._core.storage import open_record as open_record
     from cloudchamber._core.storage import save_record as save_record
+    from cloudchamber.diagnosis import compare as compare
     from cloudchamber.diagnosis import diagnose as diagnose
     from cloudchamber.diagnosis import find_phases as find_phases
     from cloudchamber.monitor import Monitor as Monitor
@@ -44,6 +45,7 @@ _HOME = {
     "Findings": "cloudchamber._core.finding",
     "open_record": "cloudchamber._core.storage",
     "save_record": "cloudchamber._core.storage",
+    "compare": "cloudchamber.diagnosis",
     "diagnose": "cloudchamber.diagnosis",
     "find_phases": "cloudchamber.diagnosis",
     "Monitor": "cloudchamber.monitor",

@@ -37,6 +37,7 @@ Overrides = Annotated[
     typer.Option("--set", metavar="FIELD=VALUE", help="Override a field, for example optimizer.lr=0.1."),
 ]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A run folder.")]
+Folders = Annotated[list[Path], typer.Argument(metavar="DIR DIR…", help="Two or more run folders.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -98,6 +99,15 @@ def diagnose(folder: Folder) -> None:
     from cloudchamber.diagnosis import diagnose as findings_of
 
     typer.echo(str(findings_of(open_record(folder))))
+
+
+@app.command()
+def compare(folders: Folders) -> None:
+    """Put two or more runs side by side: phases, losses, layers, and what differs in their recipes."""
+    from cloudchamber._core.storage import open_record
+    from cloudchamber.diagnosis import compare as comparison_of
+
+    typer.echo(str(comparison_of({str(folder): open_record(folder) for folder in folders})))
 
 
 @app.command(name="recipe")
