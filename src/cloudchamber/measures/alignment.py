@@ -16,13 +16,21 @@ from torch import Tensor
 
 from cloudchamber._core.errors import require
 from cloudchamber._core.types import Labels, Scalar
-from cloudchamber.measures.factors import Direction, Inputs, OutputGradients, as_factors, require_once, unit_direction
-from cloudchamber.measures.vectors import inverse_lengths, product, require_labels
+from cloudchamber.measures.factors import (
+    Direction,
+    Inputs,
+    OutputGradients,
+    PerApplication,
+    as_factors,
+    require_once,
+    unit_direction,
+)
+from cloudchamber.measures.vectors import product, require_labels, unit_rows
 
 
 def step_alignment(
     inputs: Inputs, output_gradients: OutputGradients, direction: Direction, labels: Labels | None = None
-) -> Float[Tensor, "n *p"]:
+) -> PerApplication:
     """Return the cosine of a step's weight change along the common direction with the feature of every sample.
 
     `cos(α_c ΔV, F_x)` with `ΔV = −(η/n) Σ_x (Cᵀg_x) x / CᵀC` of all samples given, and α_c the sign of class c as
@@ -37,7 +45,7 @@ def step_alignment(
 
     Returns:
         (n,) or (n, P), cosines in [−1, 1]: float64 if X or G is, float32 otherwise. NaN for a feature that is zero,
-        for a class whose samples push both ways equally often, and where a NaN enters.
+        for a class that does not push at all, and where a NaN enters.
 
     Raises:
         InvalidInput: if an argument is not floating-point or the shapes do not fit.
@@ -99,7 +107,8 @@ def class_signs(
 ) -> Float[Tensor, " c"]:
     """Return the sign with which each class pushes the weights along the common direction.
 
-    `α_c = −sign Σ_{x in c} sign(Cᵀg_x)`: minus the sign of Cᵀg that most of its samples have.
+    `α_c = −sign Σ_{x in c} sign(Cᵀg_x)`: minus the sign of Cᵀg that most of its samples have; where as many have the
+    one as the other, minus that of `Σ Cᵀg_x`.
 
     Args:
         output_gradients: (n, h) or (n, P, h): G = ∂loss_x/∂z of single samples.
@@ -108,7 +117,7 @@ def class_signs(
 
     Returns:
         (c,), +1 or −1 for each class there is, by rising label: float64 for float64 gradients, float32 otherwise.
-        NaN for a class that pushes both ways equally often, and where a NaN enters.
+        NaN for a class that does not push at all, and where a NaN enters.
 
     Raises:
         InvalidInput: if an argument is not floating-point or the shapes do not fit.
@@ -174,7 +183,7 @@ def _classes(labels: Tensor | None, X: Tensor) -> Tensor:
 
 
 def _by_class(values: Float[Tensor, "r n"], classes: Int[Tensor, " n"]) -> Float[Tensor, "r c"]:
-    """Sum over the samples of each class; exact for the few whole numbers it is used on."""
+    """Sum over the samples of each class."""
     count = int(classes.max()) + 1 if len(classes) else 0
     return values.new_zeros(len(values), count).index_add_(1, classes, values)
 
@@ -184,7 +193,8 @@ def _sign(values: Tensor) -> Tensor:
 
 
 def _signs(pushes: Float[Tensor, "r n P"], classes: Int[Tensor, " n"]) -> Float[Tensor, "r c"]:
-    sign = -_sign(_by_class(_sign(pushes).sum(2), classes))
+    votes, net = _by_class(_sign(pushes).sum(2), classes), _by_class(pushes.sum(2), classes)
+    sign = -_sign(torch.where(votes == 0, net, votes))
     return torch.where(sign == 0, torch.nan, sign)
 
 
@@ -193,11 +203,5 @@ def _aligned(
 ) -> Float[Tensor, "r n P"]:
     rows = X.flatten(0, 1)
     change = -product(pushes.flatten(1), rows)
-    cosines = product(_unit(change), _unit(rows).T).clamp(-1, 1).unflatten(1, X.shape[:2])
+    cosines = product(unit_rows(change), unit_rows(rows).T).clamp(-1, 1).unflatten(1, X.shape[:2])
     return cosines * _signs(pushes, classes)[:, classes, None]
-
-
-def _unit(rows: Tensor) -> Tensor:
-    """Rows of length 1; NaN for those without a direction."""
-    inverse = inverse_lengths(rows)
-    return rows * torch.where(inverse == 0, torch.nan, inverse)[:, None]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
 from cloudchamber._core.errors import require
 from cloudchamber._core.types import Scalar, Weight
-from cloudchamber.measures.vectors import as_matrix, total_length
+from cloudchamber.measures.vectors import as_matrix, lengths, total_length
 
 
 def relative_distance(weight: Weight, initial_weight: Weight) -> Scalar:
@@ -26,10 +30,69 @@ def relative_distance(weight: Weight, initial_weight: Weight) -> Scalar:
 
     Source: overview2025, Section 5, Eq. (5), there for the whole first layer of a two-layer network.
 
-    >>> import torch
     >>> relative_distance(torch.tensor([[3.0, 4.0]]), torch.tensor([[3.0, 0.0]]))
     tensor(1.3333)
     """
+    start, moved = _start_and_move(weight, initial_weight)
+    return (total_length(moved) / total_length(start)).to(moved.dtype)
+
+
+def neuron_distance(weight: Weight, initial_weight: Weight) -> Float[Tensor, " h"]:
+    """Return how far each neuron's weights are from where they started, in units of their start.
+
+    `RD_j = ‖w_j(t) − w_j(0)‖ / ‖w_j(0)‖`.
+
+    Args:
+        weight: (h, d), the weights now, with the biases as a last column where there are any.
+        initial_weight: (h, d), the same at the start.
+
+    Returns:
+        (h,), numbers from 0 to infinity: float64 if either is float64, float32 otherwise. Infinity for a neuron that
+        starts at zero and is not there now, NaN for one that is still there and where a NaN enters.
+
+    Raises:
+        InvalidInput: if the two are not floating-point matrices of the same shape.
+
+    Source: overview2025, Section 5, Eq. (5), neuron by neuron.
+
+    >>> neuron_distance(torch.tensor([[3.0, 4.0], [1.0, 0.0]]), torch.tensor([[3.0, 0.0], [1.0, 0.0]]))
+    tensor([1.3333, 0.0000])
+    """
+    start, moved = _start_and_move(weight, initial_weight)
+    return (lengths(moved) / lengths(start)).to(moved.dtype)
+
+
+def static_fraction(weight: Weight, initial_weight: Weight, *, tolerance: float = 0.0) -> Scalar:
+    """Return the fraction of neurons whose weights have not moved.
+
+    `|{j : ‖w_j(t) − w_j(0)‖ ≤ tolerance · ‖w_j(0)‖}| / h`. A neuron whose output is zero for all samples has no
+    gradient; with weight decay it moves nevertheless, and `dead_fraction` still counts it.
+
+    Args:
+        weight: (h, d), the weights now, with the biases as a last column where there are any.
+        initial_weight: (h, d), the same at the start.
+        tolerance: the relative distance up to which a neuron counts as static.
+
+    Returns:
+        A number in [0, 1]: float64 if either is float64, float32 otherwise. NaN without neurons and where a NaN
+        enters.
+
+    Raises:
+        InvalidInput: if the two are not floating-point matrices of the same shape, or `tolerance` is negative.
+
+    Source: overview2025, Section 3 (static neurons).
+
+    >>> static_fraction(torch.tensor([[3.0, 4.0], [1.0, 0.0]]), torch.tensor([[3.0, 0.0], [1.0, 0.0]]))
+    tensor(0.5000)
+    """
+    require(tolerance >= 0, "`tolerance` is a relative distance of 0 or more", tolerance, "use 0 for no move at all")
+    start, moved = _start_and_move(weight, initial_weight)
+    distance, allowed = lengths(moved), tolerance * lengths(start)
+    static = torch.where(distance.isnan() | allowed.isnan(), torch.nan, (distance <= allowed).to(distance))
+    return static.mean().to(moved.dtype)
+
+
+def _start_and_move(weight: Tensor, initial_weight: Tensor) -> tuple[Tensor, Tensor]:
     now, start = as_matrix(weight, "weight"), as_matrix(initial_weight, "initial_weight")
     require(
         now.shape == start.shape,
@@ -37,5 +100,4 @@ def relative_distance(weight: Weight, initial_weight: Weight) -> Scalar:
         f"{tuple(now.shape)} and {tuple(start.shape)}",
         "pass the same layer at two times",
     )
-    moved = now - start
-    return (total_length(moved) / total_length(start)).to(moved.dtype)
+    return start, now - start

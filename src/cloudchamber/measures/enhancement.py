@@ -16,7 +16,7 @@ from torch import Tensor
 from cloudchamber._core.errors import require
 from cloudchamber._core.types import Vector, Vectors
 from cloudchamber.measures.factors import Direction, require_once, unit_direction
-from cloudchamber.measures.vectors import as_matrix, inverse_lengths, lengths, precision, product, wide
+from cloudchamber.measures.vectors import as_matrix, lengths, precision, product, unit_rows, wide
 
 
 @dataclass(frozen=True)
@@ -151,5 +151,4 @@ def _changes(feature_changes: Tensor, X: Tensor) -> Tensor:
 
 def _cosines(a: Float[Tensor, "r d"], b: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
     """Row by row, or of a single row with each; NaN where one has no direction."""
-    unit = [rows * torch.where((inverse := inverse_lengths(rows)) == 0, torch.nan, inverse)[:, None] for rows in (a, b)]
-    return (unit[0] * unit[1]).sum(1).clamp(-1, 1)
+    return (unit_rows(a) * unit_rows(b)).sum(1).clamp(-1, 1)

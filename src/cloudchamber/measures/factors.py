@@ -9,6 +9,7 @@ With biases, give X a last column of ones: the gradient is then that of (W, b).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -20,6 +21,7 @@ from cloudchamber.measures.vectors import precision, product, wide
 
 Inputs = Float[Tensor, "n *p d"]
 OutputGradients = Float[Tensor, "n *p h"]
+PerApplication = Float[Tensor, "n *p"]
 Direction = Float[Tensor, " h"]
 
 CHUNK = 2**22
@@ -66,8 +68,10 @@ def unit_direction(direction: Tensor, size: int, dtype: torch.dtype) -> tuple[Te
         f"{direction.dtype} of shape {tuple(direction.shape)}",
         "pass one row of `common_directions(...).vectors` of the same layer",
     )
-    length = torch.linalg.vector_norm(wide(direction))
-    return (wide(direction) / length).to(direction.device, dtype), length.to(direction.device, dtype)
+    exact = wide(direction)
+    length = torch.linalg.vector_norm(exact)
+    device = exact.device if dtype == torch.float64 else direction.device
+    return (exact / length).to(device, dtype), length.to(device, dtype)
 
 
 def sample_gradients(X: Float[Tensor, "n P d"], G: Float[Tensor, "n P h"]) -> Iterator[Float[Tensor, "c h d"]]:
@@ -77,15 +81,15 @@ def sample_gradients(X: Float[Tensor, "n P d"], G: Float[Tensor, "n P h"]) -> It
         yield product(g.mT, x)
 
 
-def scaled(tensor: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the tensor divided by a power of two of the size of its largest entry, and that power in float64.
+def scaled(tensor: Tensor) -> tuple[Tensor, float]:
+    """Return the tensor divided by a power of two of the size of its largest entry, and that power.
 
     Squares of what it returns are safe, and nothing is rounded. With NaN or infinity in it the power is that.
     """
-    largest = wide(tensor.abs().amax()) if tensor.numel() else wide(tensor.new_zeros(()))
-    power = torch.exp2(torch.frexp(largest).exponent.to(largest) - 1)
-    power = torch.where(largest.isfinite(), power, largest)
-    return tensor / power.to(tensor), power
+    ends = torch.aminmax(tensor) if tensor.numel() else (tensor.new_zeros(()),)
+    largest = float(torch.stack([*ends]).abs().amax())
+    power = 2.0 ** (math.frexp(largest)[1] - 1) if 0 < largest < math.inf else largest or 1.0
+    return tensor / power, power
 
 
 def _stacked(tensor: Tensor, name: str) -> Tensor:

@@ -44,7 +44,8 @@ def gradient_moment(inputs: Inputs, output_gradients: OutputGradients) -> Float[
         moment = _moment_by_positions(X, G)
     else:
         moment = _moment_by_gradients(X, G)
-    return wide(moment) * (x_scale * g_scale).square()
+    scale = x_scale * g_scale
+    return wide(moment).mul_(scale * scale)
 
 
 def gradient_rows(inputs: Inputs, output_gradients: OutputGradients) -> Float[Tensor, "N h"]:

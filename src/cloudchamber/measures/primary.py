@@ -19,7 +19,6 @@ from torch import Tensor
 
 from cloudchamber._core.errors import require
 from cloudchamber._core.types import Vector, Vectors
-from cloudchamber.measures.decomposition import decompose
 from cloudchamber.measures.eigen import top_eigenpairs
 from cloudchamber.measures.factors import require_once, unit_direction
 from cloudchamber.measures.vectors import as_matrix, lengths, precision, product, wide
@@ -90,7 +89,8 @@ def noise_components(next_weight: _Next, next_direction: _NextDirection, count: 
     smaller = min(weight.shape)
     count = smaller if count is None else count
     require(1 <= count <= smaller, f"`count` is from 1 to {smaller}", count, "ask for fewer components")
-    beside = decompose(wide(weight), wide(next_direction)).beside
+    unit, exact = unit_direction(next_direction, len(weight), torch.float64)[0], wide(weight)
+    beside = exact.T - torch.outer(exact.T @ unit, unit)
     if len(beside) > beside.shape[1]:
         right = top_eigenpairs(beside.T @ beside, count)[1]
         left = beside @ right

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from cloudchamber._core.errors import require
 from cloudchamber._core.types import CosineMatrix, Labels, Scalar, Vectors
-from cloudchamber.measures.vectors import as_matrix, inverse_lengths, product, require_labels
+from cloudchamber.measures.vectors import as_matrix, inverse_lengths, product, require_labels, unit_rows
 
 _BLOCK_DISTANCE = 0.1
 
@@ -107,8 +107,7 @@ def cosine_matrix(vectors: Vectors) -> CosineMatrix:
             [-1.,  0.,  1.]])
     """
     rows = as_matrix(vectors, "vectors")
-    inverse = inverse_lengths(rows)
-    unit = rows * torch.where(inverse == 0, torch.nan, inverse)[:, None]
+    unit = unit_rows(rows)
     cosine = product(unit, unit.T)
     cosine = ((cosine + cosine.T) / 2).clamp(-1, 1)
     cosine.diagonal().clamp_(min=1)

@@ -88,6 +88,12 @@ def inverse_lengths(rows: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
     return torch.where(length < torch.finfo(rows.dtype).tiny, 0, inverse).to(rows.dtype)
 
 
+def unit_rows(rows: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+    """Return each row divided by its length: NaN for rows without a direction, and where it is unknown."""
+    inverse = inverse_lengths(rows)
+    return rows * torch.where(inverse == 0, torch.nan, inverse)[:, None]
+
+
 def wide(tensor: Tensor) -> Tensor:
     """Return `tensor` in float64, detached; on the CPU where its device has no float64."""
     return tensor.detach().to("cpu" if tensor.device.type == "mps" else tensor.device, torch.float64)
