@@ -23,6 +23,7 @@ pictures: .venv/.run
 
 benchmarks: .venv/.run
 	$(BIN)/python benchmarks/observation_cost.py
+	$(BIN)/python benchmarks/measures.py
 
 .venv/.run: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("cloudchamber needs Python 3.11 or newer; set PYTHON=...")'
