@@ -90,7 +90,7 @@ def noise_components(next_weight: _Next, next_direction: _NextDirection, count: 
     count = smaller if count is None else count
     require(1 <= count <= smaller, f"`count` is from 1 to {smaller}", count, "ask for fewer components")
     unit, exact = unit_direction(next_direction, len(weight), torch.float64)[0], wide(weight)
-    beside = exact.T - torch.outer(exact.T @ unit, unit)
+    beside = torch.addr(exact.T, exact.T @ unit, unit, alpha=-1)
     if len(beside) > beside.shape[1]:
         right = top_eigenpairs(beside.T @ beside, count)[1]
         left = beside @ right
