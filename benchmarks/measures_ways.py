@@ -22,13 +22,13 @@ class Case:
 
     Attributes:
         build: takes whether the problem is the small one.
-        ours: the ways that are ours.
+        against: for each way that is ours, the baselines: other ways, one after the other where several make the job.
         rounds: how often ours is timed.
         baseline_rounds: how often the others are.
     """
 
     build: Callable[[bool], Ways]
-    ours: tuple[str, ...]
+    against: dict[str, tuple[tuple[str, ...], ...]]
     rounds: int
     baseline_rounds: int
 
@@ -64,16 +64,35 @@ def steps(width: int, samples: int, count: int) -> list[Step]:
     return found
 
 
-def closed_form(data: list[Step], count: int | None) -> list[Tensor]:
-    """Direction of all steps, mean strengths of the last."""
+def together(data: list[Step]) -> Step:
+    """The samples of all steps as those of one, with the weight of the last."""
+    X, gates, F, G = (torch.cat([getattr(step, name) for step in data]) for name in ("X", "gates", "F", "G_above"))
+    return Step(X, gates, F, data[-1].above, G)
+
+
+def direction(data: list[Step]) -> Tensor:
+    """Lemma 1, as it is added up while training."""
     moment = measures.gradient_moment(data[0].F, data[0].G_above)
     for step in data[1:]:
         moment += measures.gradient_moment(step.F, step.G_above)
-    C, last = measures.common_directions(moment).vectors[0], data[-1]
-    components = measures.noise_components(last.above, C, count)
-    primary = measures.primary_strengths(last.X, last.gates, last.above, C, last.G_above)
-    noise = measures.noise_strengths(last.X, last.gates, components, last.G_above)
-    return [C.float(), primary.mean(), noise.mean(0)[:3]]
+    return measures.common_directions(moment).vectors[0]
+
+
+def strengths(data: list[Step], C: Tensor, count: int | None) -> list[Tensor]:
+    """Theorem 1, with the components of each step's own weight: the mean over steps and samples."""
+    found = []
+    for step in data:
+        components = measures.noise_components(step.above, C, count)
+        primary = measures.primary_strengths(step.X, step.gates, step.above, C, step.G_above)
+        noise = measures.noise_strengths(step.X, step.gates, components, step.G_above)
+        found.append(torch.cat([primary[:, None], noise], 1).mean(0))
+    return list(torch.stack(found).mean(0))
+
+
+def both(of_direction: list[Step], of_strengths: list[Step], count: int | None = 3) -> list[Tensor]:
+    """Direction and strengths in closed form."""
+    C = direction(of_direction)
+    return [C, *strengths(of_strengths, C, count)]
 
 
 def side_by_side(data: list[Step]) -> Tensor:
@@ -91,28 +110,35 @@ def direction_by_gram(data: list[Step]) -> Tensor:
     return torch.linalg.eigh((changes @ changes.T).double()).eigenvectors[:, -1].float()
 
 
-def strengths_in_full(step: Step, C: Tensor) -> list[Tensor]:
-    """Eq. (13) of mlp2024 as it stands, sample by sample side by side: several tensors n × h × d."""
-    changes = -step.G_above[:, :, None] * step.F[:, None]
-    V, along = step.above.T @ C, changes.mT @ C
-    U, S, Vh = torch.linalg.svd(step.above.T - torch.outer(V, C))
-    response = ((changes.mT - along[:, :, None] * C).mT @ step.F[:, :, None])[:, :, 0]
-    scale = step.F.square().sum(1, keepdim=True)
-    parts = [(along * step.F).sum(1, keepdim=True) * V / scale]
-    parts += [(response @ Vh[k])[:, None] * S[k] * U[:, k] / scale for k in range(3)]
-    full = [(step.gates * part)[:, :, None] * step.X[:, None] for part in parts]
-    return [torch.linalg.matrix_norm(part).mean() for part in full]
+def strengths_in_full(data: list[Step], C: Tensor) -> list[Tensor]:
+    """Eq. (13) of mlp2024 as it stands, all samples of a step side by side: several tensors n × h × d."""
+    found = []
+    for step in data:
+        changes = -step.G_above[:, :, None] * step.F[:, None]
+        V, along = step.above.T @ C, changes.mT @ C
+        U, S, Vh = torch.linalg.svd(step.above.T - torch.outer(V, C))
+        response = ((changes.mT - along[:, :, None] * C).mT @ step.F[:, :, None])[:, :, 0]
+        scale = step.F.square().sum(1, keepdim=True)
+        parts = [(along * step.F).sum(1, keepdim=True) * V / scale]
+        parts += [(response @ Vh[k])[:, None] * S[k] * U[:, k] / scale for k in range(3)]
+        full = [(step.gates * part)[:, :, None] * step.X[:, None] for part in parts]
+        found.append(torch.stack([torch.linalg.matrix_norm(part).mean() for part in full]))
+    return list(torch.stack(found).mean(0))
 
 
 def theorem1(small: bool) -> Ways:
     data = steps(32, 10, 2) if small else steps(512, 100, 10)
-    C = closed_form(data, 3)[0]
+    C, one = direction(data).float(), [together(data)]
     return {
-        "closed form, 3 components": partial(closed_form, data, 3),
-        "closed form, all components": partial(closed_form, data, None),
-        "SVD, direction alone": partial(direction_by_svd, data),
-        "Gram, direction alone": partial(direction_by_gram, data),
-        "strengths in full": partial(strengths_in_full, data[-1], C),
+        "direction": partial(direction, data),
+        "direction, and strengths of one step": partial(both, data, data[-1:]),
+        "direction, and strengths of all steps by the last weight": partial(both, one, one),
+        "direction, and strengths of all steps by their weights": partial(both, data, data),
+        "direction, and all components of one step": partial(both, data, data[-1:], None),
+        "SVD": partial(direction_by_svd, data),
+        "Gram": partial(direction_by_gram, data),
+        "one step in full": partial(strengths_in_full, data[-1:], C),
+        "all steps in full": partial(strengths_in_full, data, C),
     }
 
 
@@ -198,9 +224,22 @@ def groups_ways(small: bool) -> Ways:
     }
 
 
+_KERNEL = {"closed form": (("Jacobian",), ("Jacobian in blocks of 10",), ("Jacobian in blocks of 25",))}
+_THEOREM1 = {
+    "direction": (("SVD",), ("Gram",)),
+    "direction, and strengths of one step": (("SVD", "one step in full"), ("Gram", "one step in full")),
+    "direction, and all components of one step": (("SVD", "one step in full"), ("Gram", "one step in full")),
+    **{
+        f"direction, and strengths of all steps by {whose}": (
+            ("SVD", "all steps in full"),
+            ("Gram", "all steps in full"),
+        )
+        for whose in ("the last weight", "their weights")
+    },
+}
 CASES = {
-    "Theorem 1, 512 × 512": Case(theorem1, ("closed form, 3 components", "closed form, all components"), 15, 1),
-    "kernel, 784-256×4-10": Case(mlp_ways, ("closed form",), 10, 3),
-    "kernel, CNN": Case(cnn_ways, ("closed form",), 10, 10),
-    "orientation groups, 20 000 × 1000": Case(groups_ways, ("isotropic", "20 lines"), 5, 0),
+    "Theorem 1, 512 × 512": Case(theorem1, _THEOREM1, 15, 1),
+    "kernel, 784-256×4-10": Case(mlp_ways, _KERNEL, 10, 3),
+    "kernel, CNN": Case(cnn_ways, _KERNEL, 10, 10),
+    "orientation groups, 20 000 × 1000": Case(groups_ways, {"isotropic": (), "20 lines": ()}, 5, 0),
 }

@@ -11,7 +11,7 @@ from torch import Tensor
 from cloudchamber._core.errors import require
 from cloudchamber._core.types import Weight
 from cloudchamber.measures.directions import CommonDirections, common_directions
-from cloudchamber.measures.factors import Direction, scaled, unit_direction
+from cloudchamber.measures.factors import Direction, power_of_two, unit_direction
 from cloudchamber.measures.vectors import as_matrix, lengths, precision, product, wide
 
 
@@ -113,8 +113,8 @@ def decompose_mean_changes(
         "stack the mean weight change of every step",
     )
     exact = changes.detach().to(precision(changes))
-    even, scale = scaled(exact)
-    side_by_side = wide(even).transpose(0, 1).flatten(1)
+    scale = power_of_two(exact)
+    side_by_side = (wide(exact) / scale).transpose(0, 1).flatten(1)
     found = common_directions(side_by_side @ side_by_side.T, count, primary=primary)
     vectors, strengths = found.vectors.to(exact), (found.strengths * scale).to(exact)
     directions = CommonDirections(vectors, strengths, found.shares.to(exact))

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from cloudchamber._core.errors import require
 from cloudchamber.measures.eigen import oriented, top_eigenpairs
-from cloudchamber.measures.factors import Direction, scaled, unit_direction
+from cloudchamber.measures.factors import Direction, power_of_two, unit_direction
 from cloudchamber.measures.vectors import as_matrix, wide
 
 
@@ -100,14 +100,15 @@ def common_directions_of_rows(rows: Float[Tensor, "N h"], count: int = 1) -> Com
     """
     matrix = as_matrix(rows, "rows")
     _require_count(count, matrix.shape[1])
-    exact, scale = scaled(wide(matrix))
+    scale = power_of_two(matrix)
+    exact = wide(matrix) / scale
     few = min(count, len(exact))
     if len(exact) >= exact.shape[1] or not few:
         values, vectors = top_eigenpairs(exact.T @ exact, count)
     else:
         values, left = top_eigenpairs(exact @ exact.T, few)
         values, vectors = _filled(values, oriented(torch.linalg.qr(exact.T @ left).Q), count)
-    return _directions(values * scale**2, vectors, exact.square().sum() * scale**2, matrix)
+    return _directions(values * scale * scale, vectors, exact.square().sum() * scale * scale, matrix)
 
 
 def _require_count(count: int, size: int) -> None:

@@ -15,16 +15,18 @@ from jaxtyping import Float
 from scipy.linalg import eigh
 from torch import Tensor
 
-from cloudchamber.measures.factors import scaled
+from cloudchamber.measures.factors import power_of_two
 from cloudchamber.measures.vectors import product, wide
 
 _SMALL = 64
+_SAFE = 1e-100
 _COLUMNS = 12
 _SPARE = 4
 _RESIDUAL = 1e-14
 _GROWTH = 1e6
 _FEWEST_PRODUCTS = 24
-_PRODUCTS_PER_NEURON = 1 / 5
+_PRODUCTS_PER_NEURON = 1 / 4
+_WIDE = 1024
 
 
 def top_eigenpairs(gram: Float[Tensor, "h h"], count: int) -> tuple[Float[Tensor, " k"], Float[Tensor, "h k"]]:
@@ -37,10 +39,12 @@ def top_eigenpairs(gram: Float[Tensor, "h h"], count: int) -> tuple[Float[Tensor
     (tensor([3.], dtype=torch.float64), tensor([[0.],
             [1.]], dtype=torch.float64))
     """
-    matrix, scale = scaled(wide(gram))
+    matrix = wide(gram)
+    scale = power_of_two(matrix)
     if not math.isfinite(scale):
         return matrix.new_full((count,), torch.nan), matrix.new_full((len(matrix), count), torch.nan)
-    values, vectors = _pairs(matrix, count)
+    scale = 1.0 if _SAFE < scale < 1 / _SAFE else scale
+    values, vectors = _pairs(matrix if scale == 1 else matrix / scale, count)
     return values.clamp(min=0) * scale, oriented(vectors)
 
 
@@ -72,9 +76,9 @@ def _pairs(matrix: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 
 def _decomposed(matrix: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """By LAPACK: all eigenpairs by torch, some of them by SciPy, which torch cannot."""
+    """By LAPACK: all eigenpairs by torch; some of a wide matrix by SciPy, whose threads cost torch's some ms."""
     h = len(matrix)
-    if count < h and matrix.device.type == "cpu":
+    if count < h and h > _WIDE and matrix.device.type == "cpu":
         found = eigh(matrix.numpy(), subset_by_index=(h - count, h - 1), check_finite=False)
         values, vectors = (torch.from_numpy(part) for part in found)
     else:

@@ -81,15 +81,14 @@ def sample_gradients(X: Float[Tensor, "n P d"], G: Float[Tensor, "n P h"]) -> It
         yield product(g.mT, x)
 
 
-def scaled(tensor: Tensor) -> tuple[Tensor, float]:
-    """Return the tensor divided by a power of two of the size of its largest entry, and that power.
+def power_of_two(tensor: Tensor) -> float:
+    """Return a power of two of the size of the largest entry: 1 if all are zero, NaN or infinity if one is.
 
-    Squares of what it returns are safe, and nothing is rounded. With NaN or infinity in it the power is that.
+    Divided by it nothing is rounded, and squares are safe.
     """
     ends = torch.aminmax(tensor) if tensor.numel() else (tensor.new_zeros(()),)
     largest = float(torch.stack([*ends]).abs().amax())
-    power = 2.0 ** (math.frexp(largest)[1] - 1) if 0 < largest < math.inf else largest or 1.0
-    return tensor / power, power
+    return 2.0 ** (math.frexp(largest)[1] - 1) if 0 < largest < math.inf else largest or 1.0
 
 
 def _stacked(tensor: Tensor, name: str) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cloudchamber.measures.factors import CHUNK, Inputs, OutputGradients, as_factors, sample_gradients, scaled
+from cloudchamber.measures.factors import CHUNK, Inputs, OutputGradients, as_factors, power_of_two, sample_gradients
 from cloudchamber.measures.vectors import lengths, product, wide
 
 
@@ -36,16 +36,12 @@ def gradient_moment(inputs: Inputs, output_gradients: OutputGradients) -> Float[
     tensor([[ 4.,  4.],
             [ 4., 13.]], dtype=torch.float64)
     """
-    (X, x_scale), (G, g_scale) = (scaled(factor) for factor in as_factors(inputs, output_gradients))
+    X, G = as_factors(inputs, output_gradients)
     if X.shape[1] == 1:
-        rows = G[:, 0] * lengths(X[:, 0]).to(G.dtype)[:, None]
-        moment = product(rows.T, rows)
-    elif _positions_are_few(X, G):
-        moment = _moment_by_positions(X, G)
-    else:
-        moment = _moment_by_gradients(X, G)
-    scale = x_scale * g_scale
-    return wide(moment).mul_(scale * scale)
+        return _moment_of_rows(lengths(X[:, 0]), G[:, 0])
+    x_scale, g_scale = power_of_two(X), power_of_two(G)
+    add = _moment_by_positions if _positions_are_few(X, G) else _moment_by_gradients
+    return _rescaled(add(X / x_scale, G / g_scale), x_scale * g_scale)
 
 
 def gradient_rows(inputs: Inputs, output_gradients: OutputGradients) -> Float[Tensor, "N h"]:
@@ -75,6 +71,20 @@ def gradient_rows(inputs: Inputs, output_gradients: OutputGradients) -> Float[Te
         return G[:, 0] * lengths(X[:, 0]).to(G.dtype)[:, None]
     mixing = X.mT if d <= P else torch.linalg.qr(X.mT, mode="r").R
     return product(mixing, G).flatten(0, 1)
+
+
+def _moment_of_rows(length: Tensor, G: Tensor) -> Tensor:
+    """`Σ_x ‖x‖² g gᵀ`, of samples whose inputs have these lengths (in float64)."""
+    x_scale = power_of_two(length)
+    rows = G * (length / x_scale).to(G.dtype)[:, None]
+    scale = power_of_two(rows)
+    rows /= scale
+    return _rescaled(product(rows.T, rows), scale * x_scale)
+
+
+def _rescaled(moment: Tensor, scale: float) -> Tensor:
+    """In float64, in place; `scale * scale` because a power of a float raises where it overflows."""
+    return wide(moment).mul_(scale * scale)
 
 
 def _positions_are_few(X: Tensor, G: Tensor) -> bool:

@@ -89,8 +89,7 @@ def noise_components(next_weight: _Next, next_direction: _NextDirection, count: 
     smaller = min(weight.shape)
     count = smaller if count is None else count
     require(1 <= count <= smaller, f"`count` is from 1 to {smaller}", count, "ask for fewer components")
-    unit, exact = unit_direction(next_direction, len(weight), torch.float64)[0], wide(weight)
-    beside = torch.addr(exact.T, exact.T @ unit, unit, alpha=-1)
+    beside = _beside(weight, next_direction)
     if len(beside) > beside.shape[1]:
         right = top_eigenpairs(beside.T @ beside, count)[1]
         left = beside @ right
@@ -224,6 +223,12 @@ def noise_strengths(
     along = product(next_output_gradients.detach().to(dtype), components.right.to(dtype)).abs()
     length = lengths(inputs.detach().to(dtype)).to(dtype)
     return learning_rate * gated * along * length[:, None]
+
+
+def _beside(weight: Tensor, direction: Tensor) -> Tensor:
+    """ε of a weight, (h, m), in float64."""
+    exact, unit = wide(weight).T, unit_direction(direction, len(weight), torch.float64)[0]
+    return torch.addr(exact, exact @ unit, unit, alpha=-1)
 
 
 def _chain(gates: Tensor, next_weight: Tensor, next_gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
