@@ -12,6 +12,7 @@ from measure_cases import gaussian, laws, matrices, rotation, seeds, shuffle, un
 
 from cloudchamber._core.errors import InvalidInput
 from cloudchamber.measures import (
+    factors,
     gradient_moment,
     gradient_norm,
     gradient_rows,
@@ -33,7 +34,7 @@ def close(a, b, tolerance=1e-10):
     torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance * max(1.0, float(b.abs().max())))
 
 
-def factors(n, P, d, h, seed):
+def factors_of(n, P, d, h, seed):
     return gaussian(n * P, d, seed).view(n, P, d), gaussian(n * P, h, seed + 1).view(n, P, h)
 
 
@@ -69,16 +70,16 @@ def test_norms_are_those_of_the_materialised_gradients(layer):
 @laws
 @given(sizes, st.booleans(), st.sampled_from([1, 2**22]))
 def test_both_ways_of_summing_over_positions_agree_in_any_chunks(size, few, chunk):
-    X, G = factors(*size)
-    with patch.object(moments, "_positions_are_few", lambda *_: few), patch.object(moments, "CHUNK", chunk):
+    X, G = factors_of(*size)
+    with patch.object(moments, "_positions_are_few", lambda *_: few), patch.object(factors, "CHUNK", chunk):
         close(gradient_moment(X, G), slow_moment(G.mT @ X))
 
 
 @laws
 @given(sizes, st.sampled_from([1, 2**22]))
 def test_both_ways_of_taking_norms_agree(size, chunk):
-    X, G = factors(*size)
-    with patch.object(norms, "CHUNK", chunk):
+    X, G = factors_of(*size)
+    with patch.object(factors, "CHUNK", chunk):
         close(norms._norms_by_positions(X, G), (G.mT @ X).flatten(1).norm(dim=1), 1e-9)
     close(sample_gradient_norms(X, G), (G.mT @ X).flatten(1).norm(dim=1), 1e-9)
 
@@ -87,7 +88,7 @@ def test_both_ways_of_taking_norms_agree(size, chunk):
 @given(sizes)
 def test_one_position_is_the_layer_applied_once(size):
     n, _, d, h, seed = size
-    X, G = factors(n, 1, d, h, seed)
+    X, G = factors_of(n, 1, d, h, seed)
     for function in (gradient_moment, gradient_rows, sample_gradient_norms, mean_gradient, gradient_norm):
         assert torch.equal(function(X, G), function(X[:, 0], G[:, 0]))
 
@@ -95,7 +96,7 @@ def test_one_position_is_the_layer_applied_once(size):
 @laws
 @given(sizes, seeds)
 def test_order_of_samples_and_positions_does_not_matter_and_samples_add_up(size, seed):
-    X, G = factors(*size)
+    X, G = factors_of(*size)
     order, places = shuffle(len(X), seed), shuffle(X.shape[1], seed)
     moment = gradient_moment(X, G)
     close(gradient_moment(X[order][:, places], G[order][:, places]), moment)
@@ -105,7 +106,7 @@ def test_order_of_samples_and_positions_does_not_matter_and_samples_add_up(size,
 @laws
 @given(sizes, seeds)
 def test_axes_of_inputs_do_not_matter_and_axes_of_neurons_turn_the_moment(size, seed):
-    X, G = factors(*size)
+    X, G = factors_of(*size)
     turn, axes = rotation(X.shape[2], seed), rotation(G.shape[2], seed)
     close(gradient_moment(X @ turn, G @ axes), axes.T @ gradient_moment(X, G) @ axes)
     close(sample_gradient_norms(X @ turn, G @ axes), sample_gradient_norms(X, G))
@@ -114,7 +115,7 @@ def test_axes_of_inputs_do_not_matter_and_axes_of_neurons_turn_the_moment(size, 
 @laws
 @given(sizes)
 def test_the_moment_is_positive_and_its_trace_sums_the_squared_norms(size):
-    X, G = factors(*size)
+    X, G = factors_of(*size)
     moment = gradient_moment(X, G)
     assert torch.linalg.eigvalsh(moment)[0] >= -1e-10 * moment.trace()
     close(moment.trace(), sample_gradient_norms(X, G).square().sum())
@@ -124,7 +125,7 @@ def test_the_moment_is_positive_and_its_trace_sums_the_squared_norms(size):
 @pytest.mark.parametrize("scale", [1e-30, 1e-15, 1e15, 1e30])
 @pytest.mark.parametrize("P", [1, 4])
 def test_any_scale_of_float32(scale, P):
-    X, G = (part.float() for part in factors(6, P, 3, 4, 0))
+    X, G = (part.float() for part in factors_of(6, P, 3, 4, 0))
     expected = gradient_moment(X, G)
     assert expected.dtype == torch.float64
     close(gradient_moment(X, G * scale) / scale**2, expected, 1e-5)
@@ -144,7 +145,7 @@ def test_zero_gradients_and_no_samples():
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 @pytest.mark.parametrize("P", [1, 4])
 def test_unknown_values_give_nan(value, P):
-    X, G = factors(3, P, 2, 4, 0)
+    X, G = factors_of(3, P, 2, 4, 0)
     G[1, 0, 0] = value
     assert gradient_moment(X, G).isnan().all()
     assert not sample_gradient_norms(X, G)[1].isfinite()
@@ -160,7 +161,7 @@ def test_precisions_and_gradients():
 
 
 def test_autocast_does_not_narrow_the_moment():
-    X, G = (part.float() for part in factors(4, 3, 5, 6, 0))
+    X, G = (part.float() for part in factors_of(4, 3, 5, 6, 0))
     expected = gradient_moment(X, G)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(gradient_moment(X, G), expected)

@@ -74,10 +74,15 @@ def unit_direction(direction: Tensor, size: int, dtype: torch.dtype) -> tuple[Te
     return (exact / length).to(device, dtype), length.to(device, dtype)
 
 
+def chunks(X: Tensor, G: Tensor, entries: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield X and G of a few samples at a time, so few that what takes so many entries per sample stays bounded."""
+    few = max(1, CHUNK // entries)
+    return zip(X.split(few), G.split(few), strict=True)
+
+
 def sample_gradients(X: Float[Tensor, "n P d"], G: Float[Tensor, "n P h"]) -> Iterator[Float[Tensor, "c h d"]]:
-    """Yield ∂loss_x/∂W = G_xᵀ X_x of a few samples at a time, so many that memory stays bounded."""
-    few = max(1, CHUNK // (X.shape[2] * G.shape[2]))
-    for x, g in zip(X.split(few), G.split(few), strict=True):
+    """Yield ∂loss_x/∂W = G_xᵀ X_x of a few samples at a time."""
+    for x, g in chunks(X, G, X.shape[2] * G.shape[2]):
         yield product(g.mT, x)
 
 

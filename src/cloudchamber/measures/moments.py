@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cloudchamber.measures.factors import CHUNK, Inputs, OutputGradients, as_factors, power_of_two, sample_gradients
+from cloudchamber.measures.factors import Inputs, OutputGradients, as_factors, chunks, power_of_two
 from cloudchamber.measures.vectors import lengths, product, wide
 
 
@@ -39,9 +39,9 @@ def gradient_moment(inputs: Inputs, output_gradients: OutputGradients) -> Float[
     X, G = as_factors(inputs, output_gradients)
     if X.shape[1] == 1:
         return _moment_of_rows(lengths(X[:, 0]), G[:, 0])
-    x_scale, g_scale = power_of_two(X), power_of_two(G)
     add = _moment_by_positions if _positions_are_few(X, G) else _moment_by_gradients
-    return _rescaled(add(X / x_scale, G / g_scale), x_scale * g_scale)
+    x_scale, g_scale = power_of_two(X), power_of_two(G)
+    return _rescaled(add(X, G, x_scale, g_scale), x_scale * g_scale)
 
 
 def gradient_rows(inputs: Inputs, output_gradients: OutputGradients) -> Float[Tensor, "N h"]:
@@ -93,18 +93,18 @@ def _positions_are_few(X: Tensor, G: Tensor) -> bool:
     return P * (P * (d + h) + h * h) <= h * d * (P + h)
 
 
-def _moment_by_positions(X: Tensor, G: Tensor) -> Tensor:
+def _moment_by_positions(X: Tensor, G: Tensor, x_scale: float, g_scale: float) -> Tensor:
     moment = G.new_zeros(G.shape[2], G.shape[2])
-    few = max(1, CHUNK // (X.shape[1] * max(X.shape[1], G.shape[2])))
-    for x, g in zip(X.split(few), G.split(few), strict=True):
+    for x, g in chunks(X, G, X.shape[1] * max(X.shape[1:] + G.shape[2:])):
+        x, g = x / x_scale, g / g_scale
         weighted = product(product(x, x.mT), g)
         moment += product(g.flatten(0, 1).T, weighted.flatten(0, 1))
     return moment
 
 
-def _moment_by_gradients(X: Tensor, G: Tensor) -> Tensor:
+def _moment_by_gradients(X: Tensor, G: Tensor, x_scale: float, g_scale: float) -> Tensor:
     moment = G.new_zeros(G.shape[2], G.shape[2])
-    for gradients in sample_gradients(X, G):
-        side_by_side = gradients.transpose(0, 1).flatten(1)
+    for x, g in chunks(X, G, X.shape[2] * G.shape[2]):
+        side_by_side = product((g / g_scale).mT, x / x_scale).transpose(0, 1).flatten(1)
         moment += product(side_by_side, side_by_side.T)
     return moment

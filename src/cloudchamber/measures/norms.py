@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cloudchamber._core.types import Scalar, Weight
-from cloudchamber.measures.factors import CHUNK, Inputs, OutputGradients, as_factors, sample_gradients
+from cloudchamber.measures.factors import Inputs, OutputGradients, as_factors, chunks, sample_gradients
 from cloudchamber.measures.vectors import as_matrix, lengths, product, total_length, wide
 
 
@@ -118,7 +118,8 @@ def gradient_norm(inputs: Inputs, output_gradients: OutputGradients) -> Scalar:
 
 def _norms_by_positions(X: Tensor, G: Tensor) -> Tensor:
     """`‖G_xᵀX_x‖² = ⟨X_x X_xᵀ, G_x G_xᵀ⟩`; in float64, because these terms may cancel."""
-    few = max(1, CHUNK // (X.shape[1] * max(X.shape[1:] + G.shape[2:])))
-    parts = zip(wide(X).split(few), wide(G).split(few), strict=True)
-    squares = [((x @ x.mT) * (g @ g.mT)).sum((1, 2)) for x, g in parts]
+    squares = [
+        (product(wide(x), wide(x).mT) * product(wide(g), wide(g).mT)).sum((1, 2))
+        for x, g in chunks(X, G, X.shape[1] * max(X.shape[1:] + G.shape[2:]))
+    ]
     return torch.cat(squares).clamp(min=0).sqrt().to(X.device)
