@@ -13,6 +13,13 @@ from cloudchamber.training import Recipe, parse_recipe, recipe_yaml
 
 REMEDY = " Remedy: `cloudchamber recipe` prints every field with its default."
 TOP = ", ".join(sorted(Recipe.model_fields))
+DATA_NAMES = ", ".join(
+    f"'{name}'"
+    for name in (
+        *("digits", "sines", "cifar10", "cifar100", "cifar100_part", "mnist", "tiny_imagenet_50", "adult"),
+        *("ag_news", "cola", "sst2"),
+    )
+)
 SECTION = "must be a section with fields of its own; got"
 
 
@@ -79,9 +86,9 @@ def test_an_unknown_field_is_named_beside_the_ones_there_are(raw, message):
         ({"model": {"bias": 1}}, "model.bias must be a valid boolean; got 1."),
         ({"model": {"width": math.nan}}, "model.width must be a valid integer; got nan."),
         ({"model": {"name": "cnn"}}, "model.name must be 'mlp'; got 'cnn'."),
-        ({"data": {"name": "digit"}}, "data.name must be one of 'digits', 'sines'; got 'digit'."),
-        ({"data": {"name": None}}, "data.name must be one of 'digits', 'sines'; got null."),
-        ({"data": {"name": ["sines"]}}, "data.name must be one of 'digits', 'sines'; got ['sines']."),
+        ({"data": {"name": "digit"}}, f"data.name must be one of {DATA_NAMES}; got 'digit'."),
+        ({"data": {"name": None}}, f"data.name must be one of {DATA_NAMES}; got null."),
+        ({"data": {"name": ["sines"]}}, f"data.name must be one of {DATA_NAMES}; got ['sines']."),
         ({"optimizer": {"name": 5}}, "optimizer.name must be one of 'sgd', 'adam', 'adamw'; got 5."),
         ({"observe": {"image_samples": 501}}, "observe.image_samples must be less than or equal to 500; got 501."),
         ({"observe": {"layers": "linear1"}}, "observe.layers must be a valid list or null; got 'linear1'."),

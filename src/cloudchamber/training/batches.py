@@ -27,7 +27,7 @@ class Batches:
         if epoch != self._epoch:
             self._epoch, self._order = epoch, self._order_of(epoch)
         chosen = self._order[index * self.size : (index + 1) * self.size]
-        return self.dataset.inputs[chosen], self.dataset.targets[chosen]
+        return self.dataset.batch(chosen, generator(self.seed, "augmentation", step))
 
     def epochs(self, step: int) -> float:
         """Return how many passes over the data `step` updates make."""
