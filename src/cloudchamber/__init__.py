@@ -22,14 +22,19 @@ if TYPE_CHECKING:
     from cloudchamber._core.finding import Findings as Findings
     from cloudchamber._core.storage import open_record as open_record
     from cloudchamber._core.storage import save_record as save_record
+    from cloudchamber.anatomy import LayerView as LayerView
+    from cloudchamber.anatomy import dense_view as dense_view
+    from cloudchamber.anatomy import register_layer_type as register_layer_type
     from cloudchamber.diagnosis import compare as compare
     from cloudchamber.diagnosis import diagnose as diagnose
     from cloudchamber.diagnosis import find_phases as find_phases
     from cloudchamber.monitor import Monitor as Monitor
+    from cloudchamber.monitor import logarithmic as logarithmic
     from cloudchamber.reporting import write_report as write_report
     from cloudchamber.training import Recipe as Recipe
     from cloudchamber.training import load_recipe as load_recipe
     from cloudchamber.training import run as run
+    from cloudchamber.training import second_pass as second_pass
 
 _HOME = {
     "plot": "cloudchamber.plot",
@@ -48,11 +53,16 @@ _HOME = {
     "compare": "cloudchamber.diagnosis",
     "diagnose": "cloudchamber.diagnosis",
     "find_phases": "cloudchamber.diagnosis",
+    "register_layer_type": "cloudchamber.anatomy",
+    "LayerView": "cloudchamber.anatomy",
+    "dense_view": "cloudchamber.anatomy",
     "Monitor": "cloudchamber.monitor",
+    "logarithmic": "cloudchamber.monitor",
     "write_report": "cloudchamber.reporting",
     "Recipe": "cloudchamber.training",
     "load_recipe": "cloudchamber.training",
     "run": "cloudchamber.training",
+    "second_pass": "cloudchamber.training",
 }
 
 

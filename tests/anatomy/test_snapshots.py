@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as fn
 
-from cloudchamber.anatomy import capture, choose_layers
+from cloudchamber.anatomy import capture, choose_views
 
 N = 6
 FIELDS = ("inputs", "outputs", "features", "output_gradients", "feature_gradients")
@@ -125,7 +125,7 @@ def slow_twin(model, by_hand, x, y):
 
 def observed(model, x, y, fields=FIELDS, loss=None, **options):
     summed = loss or (lambda out: fn.cross_entropy(out, y, reduction="sum"))
-    return capture(model, x, summed, layers=choose_layers(model, None), fields=fields, **options)
+    return capture(model, x, summed, layers=choose_views(model, None), fields=fields, **options)
 
 
 def trained(make, shape, seed):
@@ -172,11 +172,12 @@ def test_layers_come_in_the_order_of_the_calls():
 
 def test_weight_rows_hold_the_bias_and_follow_the_module():
     model, x, y = trained(Functional, (5,), 0)
-    seen = observed(model, x, y)
+    seen = observed(model, x, y, fields={"weight"})
     expected = torch.cat([model.a.weight, model.a.bias[:, None]], 1)
     torch.testing.assert_close(seen.layers["a"].weight, expected.detach(), rtol=0, atol=0)
     torch.testing.assert_close(seen.layers["b"].weight, model.b.weight.detach(), rtol=0, atol=0)
     assert not seen.layers["a"].weight.requires_grad
+    assert observed(model, x, y).layers["a"].weight is None
 
 
 def test_train_mode_uses_batch_statistics_and_couples_the_samples():
@@ -194,7 +195,8 @@ def test_train_mode_uses_batch_statistics_and_couples_the_samples():
 
 
 class ResidualInPlace(nn.Module):
-    """The feature of `a` is overwritten by an in-place addition right after it was computed."""
+    """The feature of `a` is overwritten by an in-place addition right after it was computed, and so is the output of
+    `b`, before the activation of the sum."""
 
     def __init__(self):
         super().__init__()
@@ -214,9 +216,9 @@ def test_overwritten_values_are_those_before_they_were_overwritten():
     za = model.a(x)
     fa = fn.silu(za)
     zb = model.b(fa + x)
-    out = model.c((zb + fa + x).relu())
-    loss = fn.cross_entropy(out, y, reduction="sum")
-    gza, gfa, gzb = torch.autograd.grad(loss, [za, fa, zb])
+    fb = (zb + fa + x).relu()
+    loss = fn.cross_entropy(model.c(fb), y, reduction="sum")
+    gza, gfa, gzb, gfb = torch.autograd.grad(loss, [za, fa, zb, fb])
     a, b = seen.layers["a"], seen.layers["b"]
     for found, expected in (
         (a.inputs, x),
@@ -226,14 +228,14 @@ def test_overwritten_values_are_those_before_they_were_overwritten():
         (a.feature_gradients, gfa),
         (b.inputs, fa + x),
         (b.outputs, zb),
-        (b.features, zb),
+        (b.features, fb),
         (b.output_gradients, gzb),
-        (b.feature_gradients, gzb),
-        (seen.layers["c"].inputs, (zb + fa + x).relu()),
+        (b.feature_gradients, gfb),
+        (seen.layers["c"].inputs, fb),
     ):
         torch.testing.assert_close(found, expected.detach(), rtol=1e-10, atol=1e-10)
-    assert (a.activation, b.activation) == ("silu", "none")
-    assert seen.copied == {"outputs", "features"}
+    assert (a.activation, b.activation) == ("silu", "relu after addition")
+    assert seen.plan.copied == {(0, "features"), (1, "outputs")}
 
 
 def test_fields_known_to_be_overwritten_are_copied_in_the_first_pass():
@@ -242,7 +244,7 @@ def test_fields_known_to_be_overwritten_are_copied_in_the_first_pass():
     model.a.register_forward_hook(lambda *_: passes.append(1))
     first = observed(model, x, y, fields=("features",))
     assert len(passes) == 2
-    second = observed(model, x, y, fields=("features",), copied=first.copied)
+    second = capture(model, x, torch.sum, layers=first.plan.chosen, fields=("features",), plan=first.plan)
     assert len(passes) == 3
     torch.testing.assert_close(second.layers["a"].features, first.layers["a"].features, rtol=0, atol=0)
 

@@ -11,6 +11,7 @@ from cloudchamber._core.errors import InvalidInput
 from cloudchamber._core.record import Observation, RecordBuffer
 from cloudchamber._core.registry import Quantity
 from cloudchamber._core.schema import SCHEMA_VERSION, CoverageRow, Frame, LayerInfo
+from cloudchamber._core.storage import Journal, open_record, save_record
 
 LOSS = Quantity("loss", "loss in words", "L", ("step",))
 COSINE = Quantity(
@@ -21,6 +22,10 @@ SAMPLES = Quantity("samples", "of samples", "S", ("image_step", "layer", "sample
 NEURONS = Quantity("neurons", "of neurons", "N", ("image_step", "layer", "neuron", "neuron_other"))
 LEVEL = Quantity("level", "a number of the run", "l", ())
 NULL = Quantity("null", "a number per layer", "m", ("layer",), paper="roy2007")
+STRENGTH = Quantity("strength", "strengths", "s_i", ("step", "layer", "direction"))
+SPECTRUM = Quantity("spectrum", "eigenvalues", "λ_i", ("step", "eigenvalue"))
+PER_NEURON = Quantity("per_neuron", "of neurons", "n_j", ("image_step", "layer", "neuron"))
+SHUFFLED = Quantity("cosine_shuffled", "for shuffled inputs", "cos", ("image_step", "layer"))
 UNUSED = Quantity("unused", "never measured", "u", ("step",), paper="xu2024")
 
 
@@ -29,7 +34,10 @@ def frame(classes=2, **changes):
         "layers": (LayerInfo("a", "Linear", 3, 5, "relu"), LayerInfo("b#1", "Conv2d", 2, 27, "none")),
         "coverage": (CoverageRow("a", "Linear", "measured"), CoverageRow("n", "LayerNorm", "skipped, because …")),
         "classes": classes,
-        "quantities": (LOSS, COSINE, PER_CLASS, SAMPLES, NEURONS, LEVEL, NULL, UNUSED),
+        "quantities": (
+            *(LOSS, COSINE, PER_CLASS, SAMPLES, NEURONS, LEVEL, NULL, UNUSED),
+            *(STRENGTH, SPECTRUM, PER_NEURON, SHUFFLED),
+        ),
         "sample_classes": (0, 0, 1) if classes else (-1, -1, -1),
         "neuron_ids": ((0, 2, 5), (1, 4)),
         "constants": {"level": 2.5, "null": [3.0, 2.0]},
@@ -128,6 +136,81 @@ def test_image_steps_are_those_where_any_image_was_taken():
     assert record.image_step.values.tolist() == [0, 2]
     assert record.samples.notnull().all(("layer", "sample", "sample_other")).values.tolist() == [True, False]
     assert record.neurons.isnull().all(("layer", "neuron", "neuron_other")).values.tolist() == [True, False]
+
+
+def test_dimensions_that_only_the_data_know():
+    some = measured([[3.0, 2.0, 1.0], [4.0, 0.0, 0.0]], mask=[[False] * 3, [False, True, True]])
+    none = np.ma.masked_all((2, 3))
+    record = buffer(
+        (0, {"strength": some, "spectrum": measured(9.0, 5.0)}),
+        (1, {"loss": measured(1.0)}),
+        (2, {"strength": none, "spectrum": measured(8.0, np.nan)}),
+    ).dataset()
+    assert record.strength.dims == ("step", "layer", "direction")
+    assert record.direction.values.tolist() == [1, 2, 3]
+    assert record.eigenvalue.values.tolist() == [1, 2]
+    assert "component" not in record.coords
+    np.testing.assert_array_equal(record.strength[0], [[3, 2, 1], [4, np.nan, np.nan]])
+    np.testing.assert_array_equal(record.spectrum, [[9, 5], [np.nan, np.nan], [8, np.nan]])
+    assert record.valid.sel(quantity="strength").values.tolist() == [[True, True], [False, False], [False, False]]
+    assert record.valid.sel(quantity="spectrum").values.tolist() == [[True] * 2, [False] * 2, [True] * 2]
+
+
+def test_one_layer_that_was_measured_does_not_make_the_other_valid():
+    strength = measured([[np.nan, np.nan], [0.0, 0.0]], mask=[[False, True], [True, True]])
+    record = buffer((0, {"strength": strength})).dataset()
+    assert record.valid.sel(quantity="strength").values.tolist() == [[True, False]]
+
+
+def test_only_pairs_are_images_in_single_precision():
+    third = 1 / 3
+    record = buffer(
+        (0, {"cosine_shuffled": measured(third, third), "per_neuron": measured(np.full((2, 3), third))}),
+    ).dataset()
+    assert record.image_step.values.tolist() == [0]
+    assert record.cosine_shuffled.values.tolist() == [[third, third]]
+    assert record.per_neuron.dims == ("image_step", "layer", "neuron")
+    assert (record.per_neuron.values == third).all()
+    assert record["quantity"].size == 0  # `valid` speaks of what has a step
+
+
+def test_a_record_with_every_dimension_survives_the_disk(tmp_path):
+    made = buffer(
+        (0, {"strength": measured(np.ones((2, 3))), "spectrum": measured(1.0, 2.0), "loss": measured(1.0)}),
+        (4, {"per_neuron": measured(np.ones((2, 3))), "cosine_shuffled": measured(0.5, 0.5)}),
+    )
+    save_record(made.dataset(), tmp_path / "record.nc")
+    assert open_record(tmp_path / "record.nc").identical(made.dataset())
+    journal = Journal(tmp_path / "journal.sqlite")
+    journal.start(made.frame)
+    for observation in made.observations:
+        journal.append(observation)
+    assert open_record(journal.path).identical(made.dataset())
+
+
+FIRST_FRAME = """{"layers": [{"name": "0", "layer_type": "Linear", "width": 5, "fan_in": 4, "activation": "relu"}],
+"coverage": [{"module": "0", "module_type": "Linear", "coverage": "measured"}], "classes": 2, "quantities": [
+{"name": "class_accuracy", "long_name": "fraction of a class's samples that are right", "symbol": "acc_c",
+"dims": ["step", "class"], "unit": "1", "bounds": [0.0, 1.0], "paper": "mlp2024", "section": "Appendix J"},
+{"name": "effective_width_null", "long_name": "orientation groups", "symbol": "m_iso", "dims": ["layer"], "unit": "1",
+"bounds": [0.0, Infinity], "paper": "", "section": ""},
+{"name": "sample_cosine", "long_name": "cosine of the features of two samples", "symbol": "cos",
+"dims": ["image_step", "layer", "sample", "sample_other"], "unit": "1", "bounds": [-1.0, 1.0], "paper": "mlp2024",
+"section": "Appendix B"}], "sample_classes": [0, 1], "neuron_ids": [[0, 1, 2, 3, 4]],
+"constants": {"effective_width_null": [5.0]}, "recipe": "seed: 0", "environment": {"torch": "2.4"}}"""
+
+
+def test_a_journal_of_the_first_version_still_opens(tmp_path):
+    journal = Journal(tmp_path / "journal.sqlite")
+    journal.start(Frame.from_json(FIRST_FRAME))
+    journal.append(Observation(0, {"class_accuracy": measured(0.5, np.nan)}))
+    journal.append(Observation(3, {"sample_cosine": measured(np.ones((1, 2, 2)), dtype=np.float32)}))
+    record = open_record(tmp_path)
+    assert record.attrs["schema_version"] == 1
+    assert record.class_accuracy.values[0].tolist()[0] == 0.5
+    assert record.valid.values.tolist() == [[[True], [False]]]
+    assert record.image_step.values.tolist() == [3]
+    assert record.effective_width_null.values.tolist() == [5.0]
 
 
 def test_a_light_record_has_no_images():

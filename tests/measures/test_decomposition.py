@@ -9,7 +9,13 @@ from hypothesis import given
 from measure_cases import gaussian, laws, seeds, unchecked
 
 from cloudchamber._core.errors import InvalidInput
-from cloudchamber.measures import common_directions, decompose, decompose_mean_changes, direction_strengths
+from cloudchamber.measures import (
+    common_directions,
+    decompose,
+    decompose_mean_changes,
+    direction_strengths,
+    weight_parts,
+)
 
 sizes = st.tuples(st.integers(1, 7), st.integers(1, 6))
 
@@ -43,6 +49,23 @@ def test_the_two_parts_make_up_the_weight_and_one_is_beside_the_direction(size, 
     close(torch.outer(parts.along, direction) + parts.beside, weight.T)
     close(parts.beside @ direction, torch.zeros(size[1], dtype=torch.float64))
     close(parts.along, weight.T @ direction / (direction @ direction))
+
+
+@laws
+@given(sizes, seeds, st.sampled_from([1e-3, 1.0, -50.0]))
+def test_sizes_of_the_parts_are_those_of_the_decomposition(size, seed, length):
+    weight, direction = gaussian(*size, seed), length * gaussian(1, size[0], seed + 1)[0]
+    parts, sizes = decompose(weight, direction), weight_parts(weight, direction)
+    close(sizes.along, parts.along.norm() * direction.norm())
+    close(sizes.beside, parts.beside.norm())
+    close(sizes.along**2 + sizes.beside**2, sizes.total**2)
+
+
+def test_a_weight_along_its_direction_has_nothing_beside_it():
+    direction = gaussian(1, 6)[0]
+    sizes = weight_parts(torch.outer(direction, torch.tensor([3.0, 4.0], dtype=torch.float64)), direction)
+    assert sizes.beside < 1e-14 * sizes.total
+    assert weight_parts(torch.ones(3, 2), torch.zeros(3)).along.isnan()
 
 
 @laws

@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from measure_cases import gaussian, laws, matrices, rotation, seeds, unchecked
 
 from cloudchamber._core.errors import InvalidInput
-from cloudchamber.measures import relative_distance
+from cloudchamber.measures import neuron_distance, relative_distance, weight_norm
 
 
 def slow_relative_distance(weight, start):
@@ -22,6 +22,22 @@ def test_it_is_what_a_loop_gives(start, seed):
     assume(start.any())
     weight = start + gaussian(*start.shape, seed)
     assert math.isclose(relative_distance(weight, start), slow_relative_distance(weight, start), rel_tol=1e-10)
+
+
+@laws
+@given(matrices(min_rows=1), seeds)
+def test_the_norm_of_the_start_may_be_known(start, seed):
+    weight = start + gaussian(*start.shape, seed)
+    known = relative_distance(weight, start, weight_norm(start))
+    torch.testing.assert_close(known, relative_distance(weight, start), equal_nan=True)
+
+
+def test_rows_are_taken_some_at_a_time():
+    start = torch.ones(700, 1000)
+    weight = start.clone()
+    weight[699, 999] += 700**0.5
+    assert math.isclose(relative_distance(weight, start), 1000**-0.5, rel_tol=1e-6)
+    assert neuron_distance(weight, start).nonzero().flatten().tolist() == [699]
 
 
 @laws

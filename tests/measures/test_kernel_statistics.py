@@ -6,10 +6,16 @@ import hypothesis.strategies as st
 import pytest
 import torch
 from hypothesis import assume, given
-from measure_cases import gaussian, laws, rotation, seeds, shuffle, unchecked
+from measure_cases import gaussian, generator, laws, rotation, seeds, shuffle, unchecked
 
 from cloudchamber._core.errors import InvalidInput
-from cloudchamber.measures import kernel_alignment, kernel_drift, kernel_spectrum
+from cloudchamber.measures import (
+    kernel_alignment,
+    kernel_drift,
+    kernel_spectrum,
+    kernel_trace,
+    permuted_kernel_alignment,
+)
 
 sizes = st.tuples(st.integers(1, 7), st.integers(1, 3), seeds)
 
@@ -143,6 +149,36 @@ def test_axes_do_not_matter_to_the_spectrum_and_unknown_values_give_nan():
     assert kernel_spectrum(torch.ones(0, 0)).shape == (0,)
 
 
+@pytest.mark.parametrize("count", [1, 3, 30, 200])
+def test_a_few_eigenvalues_are_the_first_of_all(count):
+    K, _ = kernel_of(60, 2, 0)
+    close(kernel_spectrum(K, count), kernel_spectrum(K)[:count], 1e-9)
+    assert kernel_spectrum(K * math.nan, count).shape == (min(count, 120),)
+
+
+@laws
+@given(sizes)
+def test_the_trace_is_the_sum_of_the_eigenvalues(size):
+    K, flat = kernel_of(*size)
+    close(kernel_trace(K), flat.trace(), 1e-9)
+    close(kernel_trace(flat), flat.trace(), 1e-9)
+
+
+@pytest.mark.parametrize("centered", [False, True])
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_permuted_alignments_are_those_with_permuted_targets(centered, outputs):
+    K, flat = kernel_of(7, outputs, 0)
+    y, random = gaussian(7, outputs, 5), generator(4)
+    orders = [torch.randperm(7, generator=random) for _ in range(6)]
+    state = torch.random.get_rng_state()
+    found = permuted_kernel_alignment(K, y, centered=centered, draws=6, seed=4)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    close(found, torch.stack([kernel_alignment(K, y[order], centered=centered) for order in orders]), 1e-10)
+    of_samples = permuted_kernel_alignment(flat[:7, :7], y, centered=centered, draws=6, seed=4)
+    expected = [kernel_alignment(flat[:7, :7], y[order], centered=centered) for order in orders]
+    close(of_samples, torch.stack(expected), 1e-10)
+
+
 def test_precisions():
     K, _ = kernel_of(3, 2, 0)
     y = gaussian(3, 2)
@@ -165,6 +201,9 @@ def test_precisions():
             r"`kernel` is a floating-point tensor of shape \(n, n\)",
         ),
         ("kernel_spectrum", (torch.ones(2, 2, 3),), "`kernel`"),
+        ("kernel_spectrum", (torch.ones(2, 2), 0), "`count` is at least 1; got 0"),
+        ("kernel_trace", (torch.ones(2, 3),), "`kernel`"),
+        ("permuted_kernel_alignment", (torch.ones(2, 2), torch.ones(3)), "`targets` holds floating-point numbers"),
         ("kernel_spectrum", (torch.ones(2, 2, 3, 2),), "`kernel`"),
         ("kernel_spectrum", (torch.ones(2, 2, dtype=torch.int64),), "`kernel`"),
         ("kernel_alignment", (torch.ones(2, 2), torch.ones(3)), "`targets` holds floating-point numbers"),

@@ -11,6 +11,7 @@ from measure_cases import gaussian, laws, matrices, rotation, seeds, shuffle, un
 
 from cloudchamber._core.errors import InvalidInput
 from cloudchamber.measures import cosine_matrix, flatten_samples, mean_cosine, within_class_cosine
+from cloudchamber.measures.partials import cosine_partial, finished_cosine
 
 NAN = math.nan
 
@@ -240,11 +241,48 @@ def test_inputs_may_be_strided_and_stay_as_they_are():
 
 
 def test_the_sums_on_accelerators_are_the_same():
-    class_sums = unchecked("similarity")._class_sums
+    partials = unchecked("partials")
     unit, index = gaussian(20, 5), some_labels(20, 4, 0)
-    on_cpu = class_sums(unit, index, 4)
-    product = torch.nn.functional.one_hot(index, 4).to(unit.dtype).T @ unit
-    same(on_cpu, product)
+    unit[3] = NAN  # of class `index[3]`: the product must not carry it into the others
+    on_cpu, by_product = partials._sums_by_index(unit, index, 5), partials._sums_by_product(unit, index, 5)
+    others = torch.arange(5) != index[3]
+    same(on_cpu[others], by_product[others])
+    assert on_cpu[index[3]].isnan().all()
+    assert (by_product[4] == 0).all()
+
+
+def test_partials_of_many_layers_and_steps_are_finished_at_once():
+    many = [gaussian(12, 5, seed) for seed in range(6)]
+    many[1][:4], many[2][3, 1], many[3] = 0, math.inf, 0 * many[3]
+    labels = [some_labels(12, 4, seed) for seed in range(6)]
+    stacked = [torch.stack(parts).unflatten(0, (2, 3)) for parts in zip(*map(cosine_partial, many), strict=True)]
+    same(finished_cosine(*stacked), torch.stack(list(map(mean_cosine, many))).view(2, 3))
+    by_class = [cosine_partial(vectors, classes, 4) for vectors, classes in zip(many, labels, strict=True)]
+    expected = torch.stack([within_class_cosine(v, c) for v, c in zip(many, labels, strict=True)])
+    same(finished_cosine(*map(torch.stack, zip(*by_class, strict=True))), expected)
+
+
+def test_partials_of_parts_make_one_of_all():
+    vectors, labels = gaussian(14, 5), some_labels(14, 3, 0)
+    vectors[4] = 0
+    parts = [cosine_partial(vectors[i], labels[i], 3) for i in (slice(6), slice(6, 14))]
+    sums, length, classes = zip(*parts, strict=True)
+    whole = finished_cosine(sums[0] + sums[1], torch.cat(length), torch.cat(classes))
+    same(whole, within_class_cosine(vectors, labels))
+
+
+def test_partials_leave_the_graph_alone():
+    vectors = gaussian(6, 4).requires_grad_()
+    images = (2 * vectors).view(6, 2, 2)
+    for part in (*cosine_partial(images), *cosine_partial(images, torch.arange(6) % 2, 2)):
+        assert not part.requires_grad
+    images.sum().backward()
+    assert (vectors.grad == 2).all()
+
+
+def test_classes_without_vectors_change_nothing():
+    vectors, labels = gaussian(9, 4), torch.arange(9) % 2
+    same(finished_cosine(*cosine_partial(vectors, labels, 7)), within_class_cosine(vectors, labels))
 
 
 def test_flatten_samples():

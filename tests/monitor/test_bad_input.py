@@ -66,9 +66,9 @@ def test_wrong_probes(probe, words):
         ({"measures": ["feature_cosin"]}, "a measure is one of"),
         ({"measures": "nothing"}, "a measure is one of"),
         ({"layers": "nothing"}, "each entry of `layers` matches a layer among"),
-        ({"layers": []}, "`layers` is None or holds names and patterns"),
-        ({"layers": [0]}, "`layers` is None or holds names and patterns"),
-        ({"model": nn.LSTM(6, 3)}, "at least one layer among"),
+        ({"layers": []}, "`layers` is None or holds names, patterns and classes"),
+        ({"layers": [0]}, "`layers` is None or holds names, patterns and classes"),
+        ({"model": nn.ReLU()}, "at least one layer among"),
     ],
 )
 def test_wrong_options(options, words):
@@ -99,7 +99,7 @@ def test_a_model_that_returns_no_tensor(outputs):
         def forward(self, x):
             return outputs(self.body(x))
 
-    with pytest.raises(cc.Unsupported, match=r"the model returns one tensor; got .* Remedy: wrap it"):
+    with pytest.raises(cc.Unsupported, match=r"the model returns one tensor; got .* Remedy: give `forward=`"):
         monitor(Returns()).__enter__()
 
 

@@ -76,6 +76,53 @@ PAPERS: dict[str, Paper] = {
   year      = {2007}
 }""",
         ),
+        Paper(
+            "jacot2018",
+            "Neural Tangent Kernel: Convergence and Generalization in Neural Networks (2018)",
+            """@inproceedings{jacot2018,
+  title     = {Neural Tangent Kernel: Convergence and Generalization in Neural Networks},
+  author    = {Jacot, Arthur and Gabriel, Franck and Hongler, Cl{\\'e}ment},
+  booktitle = {Advances in Neural Information Processing Systems},
+  volume    = {31},
+  year      = {2018}
+}""",
+        ),
+        Paper(
+            "cristianini2001",
+            "On Kernel-Target Alignment (2001)",
+            """@inproceedings{cristianini2001,
+  title     = {On Kernel-Target Alignment},
+  author    = {Cristianini, Nello and Shawe-Taylor, John and Elisseeff, Andr{\\'e} and Kandola, Jaz},
+  booktitle = {Advances in Neural Information Processing Systems},
+  volume    = {14},
+  year      = {2001}
+}""",
+        ),
+        Paper(
+            "cortes2012",
+            "Algorithms for Learning Kernels Based on Centered Alignment (2012)",
+            """@article{cortes2012,
+  title   = {Algorithms for Learning Kernels Based on Centered Alignment},
+  author  = {Cortes, Corinna and Mohri, Mehryar and Rostamizadeh, Afshin},
+  journal = {Journal of Machine Learning Research},
+  volume  = {13},
+  pages   = {795--828},
+  year    = {2012}
+}""",
+        ),
+        Paper(
+            "papyan2020",
+            "Prevalence of neural collapse during the terminal phase of deep learning training (2020)",
+            """@article{papyan2020,
+  title   = {Prevalence of neural collapse during the terminal phase of deep learning training},
+  author  = {Papyan, Vardan and Han, X. Y. and Donoho, David L.},
+  journal = {Proceedings of the National Academy of Sciences},
+  volume  = {117},
+  number  = {40},
+  pages   = {24652--24663},
+  year    = {2020}
+}""",
+        ),
     )
 }
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -15,6 +14,9 @@ from cloudchamber._core.registry import Quantity
 from cloudchamber._core.schema import SCHEMA_VERSION, Frame
 
 Values = Mapping[str, np.ma.MaskedArray]
+
+_COUNTED = ("direction", "component", "eigenvalue")
+"""Dimensions whose entries are counted from 1, as the papers do; in a record that has a quantity of them."""
 
 
 @dataclass(frozen=True)
@@ -56,21 +58,28 @@ class RecordBuffer:
         names = sorted({name for observation in self.observations for name in observation.values})
         if not images:
             names = [item.name for item in self._step_quantities(names)]
-        stacked = {name: self._stack(self.frame.quantity(name)) for name in names}
+        items = [self.frame.quantity(name) for name in names]
+        sizes = self._sizes(items)
+        stacked = {item.name: self._stack(item, sizes) for item in items}
         variables: dict[str, xr.Variable] = {
             name: _variable(self.frame.quantity(name), array.filled(np.nan)) for name, array in stacked.items()
         }
         for name, value in self.frame.constants.items():
             variables[name] = _variable(self.frame.quantity(name), np.asarray(value, dtype=np.float64))
         variables["valid"] = self._valid(stacked)
-        return xr.Dataset(variables, coords=self._coordinates(stacked), attrs=self._attributes(variables))
+        return xr.Dataset(variables, coords=self._coordinates(stacked, sizes), attrs=self._attributes(variables))
 
-    def _stack(self, item: Quantity) -> np.ma.MaskedArray:
-        dtype: type[Any] = np.float32 if item.dims[0] == "image_step" else np.float64
-        missing = np.ma.masked_all(tuple(self._sizes[dim] for dim in item.dims[1:]), dtype=dtype)
+    def _stack(self, item: Quantity, sizes: Mapping[str, int]) -> np.ma.MaskedArray:
         steps = set(self._image_steps()) if item.dims[0] == "image_step" else None
         chosen = [o for o in self.observations if steps is None or o.step in steps]
-        return np.ma.asarray(np.ma.stack([o.values.get(item.name, missing) for o in chosen]), dtype)
+        shape = (len(chosen), *(sizes[dim] for dim in item.dims[1:]))
+        data, mask = np.full(shape, np.nan, kept_dtype(item)), np.ones(shape, dtype=bool)
+        for index, observation in enumerate(chosen):
+            value = observation.values.get(item.name)
+            if value is not None:
+                place = (index, *map(slice, value.shape))
+                data[place], mask[place] = value.data, np.ma.getmaskarray(value)
+        return np.ma.MaskedArray(data, mask)
 
     def _image_steps(self) -> list[int]:
         images = {item.name for item in self.frame.quantities if item.dims[:1] == ("image_step",)}
@@ -80,11 +89,11 @@ class RecordBuffer:
         items = [self.frame.quantity(name) for name in names]
         return [item for item in items if item.dims[0] == "step"]
 
-    @property
-    def _sizes(self) -> dict[str, int]:
+    def _sizes(self, items: Iterable[Quantity]) -> dict[str, int]:
+        """Sizes by dimension: those that the frame fixes, and those that only the data know (directions, ...)."""
         neurons = max((len(ids) for ids in self.frame.neuron_ids), default=0)
         samples = len(self.frame.sample_classes)
-        return {
+        fixed = {
             "layer": len(self.frame.layers),
             "class": self.frame.classes,
             "sample": samples,
@@ -92,22 +101,29 @@ class RecordBuffer:
             "neuron": neurons,
             "neuron_other": neurons,
         }
+        found: dict[str, int] = {}
+        for item in items:
+            shapes = {o.values[item.name].shape for o in self.observations if item.name in o.values}
+            for dim, *sizes in zip(item.dims[1:], *shapes, strict=True):
+                found[dim] = max(found.get(dim, 0), *sizes)
+        return found | fixed
 
     def _valid(self, stacked: Mapping[str, np.ma.MaskedArray]) -> xr.Variable:
         items = self._step_quantities(stacked)
         valid = np.zeros((len(items), len(self.observations), len(self.frame.layers)), dtype=bool)
         for index, item in enumerate(items):
             measured: np.ndarray = ~np.ma.getmaskarray(stacked[item.name])
-            if item.dims[1:] != ("layer",):
-                measured = np.asarray(measured.reshape(len(self.observations), -1).any(axis=1))[:, None]
-            valid[index] = measured
+            kept = 2 if item.dims[1:2] == ("layer",) else 1
+            valid[index] = measured.any(axis=tuple(range(kept, measured.ndim))).reshape(len(measured), -1)
         attributes = {"long_name": "measured, so that a NaN is the value itself"}
         return xr.Variable(("quantity", "step", "layer"), valid, attributes)
 
-    def _coordinates(self, stacked: Mapping[str, np.ma.MaskedArray]) -> dict[str, tuple[object, object]]:
+    def _coordinates(
+        self, stacked: Mapping[str, np.ma.MaskedArray], sizes: Mapping[str, int]
+    ) -> dict[str, tuple[object, object]]:
         frame = self.frame
         layers, rows = frame.layers, frame.coverage
-        neurons = range(self._sizes["neuron"])
+        neurons = range(sizes["neuron"])
         samples = np.arange(len(frame.sample_classes))
         return {
             "step": ("step", np.array([o.step for o in self.observations], dtype=np.int64)),
@@ -131,6 +147,7 @@ class RecordBuffer:
                 "quantity",
                 np.array([item.name for item in self._step_quantities(stacked)], dtype=object),
             ),
+            **{dim: (dim, np.arange(1, sizes[dim] + 1)) for dim in _COUNTED if dim in sizes},
         }
 
     def _attributes(self, variables: Iterable[str]) -> dict[str, object]:
@@ -141,6 +158,11 @@ class RecordBuffer:
             "environment": json.dumps(self.frame.environment, sort_keys=True),
             "citations": " ".join(sorted({item.paper for item in known if item.paper})),
         }
+
+
+def kept_dtype(item: Quantity) -> type[np.floating]:
+    """Return the precision in which a quantity is kept: single for images, double for all else."""
+    return np.float32 if item.dims[0] == "image_step" and len(item.dims) > 3 else np.float64
 
 
 def _variable(item: Quantity, data: np.ndarray) -> xr.Variable:

@@ -2,8 +2,10 @@
 
 A record is an `xarray.Dataset`. Coordinates: `step` (updates applied), sparse `image_step`, `layer` (qualified
 name, `#call` where called more than once) with `layer_type`, `width`, `fan_in` and `activation`, `class`,
-`sample` with `sample_class`, `neuron` with `neuron_id` per layer (-1 = padding), and `module` with `coverage`:
-one row for every module that holds weights. NaN = not measured; `valid` tells a true NaN apart.
+`sample` with `sample_class`, `neuron` with `neuron_id` per layer (-1 = padding), `direction`, `component` and
+`eigenvalue` counted from 1 where a quantity has them, and `module` with `coverage`: one row for every module that
+holds weights. NaN = not measured; `valid` tells a true NaN apart: whether anything of a layer, or of the network, was
+measured at a step.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ class LayerInfo:
 
 @dataclass(frozen=True)
 class CoverageRow:
-    """One module that holds weights: "measured", or "skipped, because ..."."""
+    """One module that holds weights: "measured", "measured in part, without ...", or "skipped, because ..."."""
 
     module: str
     module_type: str
@@ -49,7 +51,7 @@ class CoverageRow:
     @property
     def measured(self) -> bool:
         """Whether the module is observed."""
-        return self.coverage == "measured"
+        return self.coverage.startswith("measured")
 
 
 @dataclass(frozen=True)

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
-from cloudchamber._core.errors import Unsupported
-from cloudchamber.anatomy.calls import GRADIENT_FIELDS, STORED_FIELDS, Call, Calls, in_graph
-from cloudchamber.anatomy.layer_types import layer_type_of
-from cloudchamber.anatomy.quiet import restored_attributes, set_mode, undisturbed
-from cloudchamber.anatomy.snapshot import LayerSnapshot
+from cloudchamber._core.errors import Unsupported, require
+from cloudchamber.anatomy.assembling import snapshots_of
+from cloudchamber.anatomy.batch import copy_of, count_samples, device_of
+from cloudchamber.anatomy.calls import AnyCall, Wanted, hooks, modules_of, overwritten
+from cloudchamber.anatomy.choice import ChosenModule
+from cloudchamber.anatomy.derivatives import Request, derivatives_of
+from cloudchamber.anatomy.following import Follower
+from cloudchamber.anatomy.plan import Plan
+from cloudchamber.anatomy.quiet import copied_buffers, restored_attributes, set_mode, undisturbed
+from cloudchamber.anatomy.recording import Recorder, recorded_modules
+from cloudchamber.anatomy.snapshot import FIELDS, GRAPH_FIELDS, STORED_FIELDS, LayerSnapshot
 from cloudchamber.anatomy.tracker import ActivationTracker
+
+Forward = Callable[[nn.Module, Any], Tensor]
+"""Calls a model with the probe's inputs and returns the tensor that the loss takes."""
 
 
 @dataclass(frozen=True)
@@ -23,37 +34,61 @@ class Capture:
     """What one pass over the probe showed.
 
     Attributes:
-        layers: a snapshot per layer, by qualified name (`#1`, `#2`, ... where called more than once), in the
-            order of the calls.
+        layers: a snapshot per view, by its name (with `#1`, `#2`, ... where its module was called more than once), in
+            the order of the calls.
         outputs: the network's outputs, (n, ...).
         loss: the loss summed over the samples.
-        unusable: called modules that could not be observed, by qualified name, with the reason.
-        copied: the stored fields that had to be copied, because the model overwrites them in place.
+        unusable: called modules and views that could not be observed, by name, with the reason.
+        plan: what was learned; the next capture of the same model saves most of the work if it is handed on.
     """
 
     layers: Mapping[str, LayerSnapshot]
     outputs: Tensor
     loss: float
     unusable: Mapping[str, str]
-    copied: frozenset[str]
+    plan: Plan
+
+
+@dataclass(frozen=True)
+class _Probe:
+    """A model with what it is run on."""
+
+    model: nn.Module
+    inputs: Any
+    samples: int
+    forward: Forward
+    summed_loss: Callable[[Tensor], Tensor]
+    chosen: Mapping[str, ChosenModule]
+    modules: tuple[nn.Module, ...]
+    training: bool
+    kept: frozenset[str]
+    """fields of which hooks keep something"""
 
 
 @dataclass(frozen=True)
 class _Pass:
-    calls: Calls
+    calls: Sequence[AnyCall]
     outputs: Tensor
     loss: Tensor
 
 
+def default_forward(model: nn.Module, inputs: Any) -> Any:
+    """Call a model with its inputs as its one argument."""
+    return model(inputs)
+
+
 def capture(
     model: nn.Module,
-    inputs: Tensor,
+    inputs: Any,
     summed_loss: Callable[[Tensor], Tensor],
     *,
-    layers: Mapping[str, nn.Module],
+    layers: Mapping[str, ChosenModule],
     fields: Collection[str],
     training_mode: bool = False,
-    copied: Collection[str] = (),
+    forward: Forward = default_forward,
+    plan: Plan | None = None,
+    kernel_samples: Tensor | None = None,
+    most_outputs: int = 100,
 ) -> Capture:
     """Run the model once on the probe and return a snapshot of every chosen layer.
 
@@ -63,71 +98,118 @@ def capture(
 
     Args:
         model: the user's model.
-        inputs: the probe's inputs, (n, ...).
+        inputs: the probe's inputs: a tensor (n, ...), or tuples, lists and dicts of tensors, samples first in each.
         summed_loss: maps the network's outputs to Σ_x loss_x, so that gradients are those of single samples.
-        layers: the modules to observe, by qualified name.
+        layers: the modules to observe, as `choose_views` returns them.
         fields: which fields of `LayerSnapshot` are wanted; a backward pass is made only for gradients.
         training_mode: run as in training (dropout on, batch statistics) instead of as in evaluation.
-        copied: fields known to be overwritten in place (`Capture.copied` of an earlier pass); a pass that finds
-            more is made again.
+        forward: calls the model with the inputs and returns the tensor (n, ...) that the loss takes.
+        plan: `Capture.plan` of an earlier capture of the same model and layers; checked as the pass goes.
+        kernel_samples: (m,) the samples for which `per_output_gradients` are wanted; None = all.
+        most_outputs: refuse `per_output_gradients` of more outputs than this: there is a backward pass for each.
 
     Raises:
+        InvalidInput: if the inputs are not tensors with as many samples each, or a field is unknown.
         Unsupported: if the model does not return a tensor with a row per sample, or cannot be differentiated.
+
+    >>> from cloudchamber.anatomy import choose_views
+    >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+    >>> seen = capture(
+    ...     model, torch.ones(5, 4), torch.Tensor.sum, layers=choose_views(model, None), fields={"features"}
+    ... )
+    >>> seen.layers["0"].activation, seen.layers["0"].features.shape, seen.layers["0"].next
+    ('relu', torch.Size([5, 8]), '2')
     """
     wanted = frozenset(fields)
-    names = {module: name for name, module in layers.items()}
+    require(wanted <= FIELDS, f"a field is one of {sorted(FIELDS)}", sorted(wanted - FIELDS), "check the spelling")
+    known = plan is not None and plan.holds_for(model, layers, training=training_mode)
+    modules = plan.modules if plan is not None and known else tuple(model.modules())
+    probe = _Probe(
+        model, inputs, count_samples(inputs), forward, summed_loss, layers, modules, training_mode, _kept(wanted)
+    )
     with (
-        undisturbed(inputs.device),
-        restored_attributes(model),
-        torch.set_grad_enabled(bool(GRADIENT_FIELDS & wanted)),
+        undisturbed(device_of(inputs)),
+        restored_attributes(modules),
+        torch.set_grad_enabled(not GRAPH_FIELDS.isdisjoint(wanted)),
     ):
-        set_mode(model, training=training_mode)
-        seen = _forward(model, inputs, summed_loss, Calls(names, len(inputs), wanted, STORED_FIELDS & set(copied)))
-        if seen.calls.overwritten:
-            again = Calls(names, len(inputs), wanted, seen.calls.copied | seen.calls.overwritten)
-            seen = _forward(model, inputs, summed_loss, again)
-        gradients = _gradients(seen)
-        set_mode(model, training=False)  # in training, reading a parametrized weight may change it
-        snapshots = {
-            key: _snapshot(call, layers[call.module], gradients.get(number, {}))
-            for number, (key, call) in enumerate(zip(seen.calls.keys, seen.calls.calls, strict=True))
-        }
-    return Capture(snapshots, seen.outputs.detach(), float(seen.loss.detach()), seen.calls.unusable, seen.calls.copied)
+        set_mode(modules, training=training_mode)
+        seen, plan = _passed(probe, plan, known=known)
+        request = Request(wanted, kernel_samples, most_outputs)
+        derivatives = derivatives_of(seen.calls, seen.outputs, seen.loss, request)
+        found, reasons = snapshots_of(seen.calls, derivatives, request, probe.samples)
+    return Capture(found, seen.outputs.detach(), float(seen.loss.detach()), {**plan.unusable, **reasons}, plan)
 
 
-def _forward(model: nn.Module, inputs: Tensor, summed_loss: Callable[[Tensor], Tensor], calls: Calls) -> _Pass:
-    tracker = ActivationTracker(calls.feature)
+def _passed(probe: _Probe, plan: Plan | None, *, known: bool) -> tuple[_Pass, Plan]:
+    """Make a pass as planned; if there is no plan, or it turns out wrong, one that follows every function."""
+    if plan is not None and known:
+        seen = _as_planned(probe, plan)
+        if seen is not None:
+            return seen, plan
+    fields = probe.kept | (plan.fields if plan is not None else frozenset())
+    seen, learned = _recorded(probe, fields, frozenset(), 0 if plan is None else plan.changes_of_next)
+    if any(name in probe.kept for _, name in learned.copied):
+        again = _as_planned(probe, learned)
+        seen = again if again is not None else _recorded(probe, fields, None, learned.changes)[0]
+    return seen, learned
 
-    def note(module: nn.Module, args: tuple, kwargs: dict[str, Any], output: object) -> object:
-        received, output = next(iter((*args, *kwargs.values())), None), in_graph(output)
-        call = calls.add(module, received, output)
-        if call is not None and isinstance(output, Tensor):
-            tracker.layer_output(call, output)
-        return output
 
+def _kept(fields: frozenset[str]) -> frozenset[str]:
+    """Return the fields of which hooks keep something: gates are made of outputs and features."""
+    return fields | {"outputs", "features"} if "gates" in fields else fields
+
+
+def _as_planned(probe: _Probe, plan: Plan) -> _Pass | None:
+    """Return a pass that went as planned, or None."""
+    if not probe.kept & STORED_FIELDS <= plan.fields:
+        return None
+    tracker = ActivationTracker()
+    with torch.enable_grad():  # the graph tells whether the features are still what they were
+        follower = Follower(plan, probe.samples, Wanted(probe.kept, plan.copied), tracker)
+        found = hooks(plan.hooked, modules_of(probe.chosen), follower.after, follower.before_random)
+        outputs = _run(probe, found, tracker if plan.follows_functions else None)
+    if not follower.as_planned or not overwritten(follower.calls) <= plan.copied:
+        return None
+    plan.served += 1
+    return _finished(probe, follower.calls, outputs)
+
+
+def _recorded(
+    probe: _Probe, fields: frozenset[str], copied: frozenset[tuple[int, str]] | None, changes: int
+) -> tuple[_Pass, Plan]:
+    """Return a pass in which every function was followed, and the plan that it taught."""
+    tracker = ActivationTracker()
+    recorder = Recorder(probe.chosen, probe.samples, Wanted(fields, copied, everywhere=True), tracker)
+    with torch.enable_grad():  # the graph tells which layer receives which feature
+        own = tracker.module_hooks(probe.model)
+        seen = recorded_modules(probe.model, probe.chosen)
+        others = hooks(seen, modules_of(probe.chosen), recorder.after, recorder.before_random)
+        outputs = _run(probe, chain(own, others), tracker)
+        plan = recorder.plan(probe.modules, training_mode=probe.training, changes=changes)
+    return _finished(probe, recorder.calls, outputs), plan
+
+
+def _run(probe: _Probe, handles: Iterable[RemovableHandle], tracker: ActivationTracker | None) -> object:
     with ExitStack() as stack:
-        for handle in tracker.module_hooks(model):
+        for handle in handles:
             stack.callback(handle.remove)
-        for module in calls.names:
-            stack.callback(module.register_forward_hook(note, with_kwargs=True).remove)
-        with tracker:
+        stack.enter_context(copied_buffers(probe.modules))
+        with tracker or nullcontext():
             # A model may work on its inputs in place; the probe stays as it is.
-            outputs = call_with_copied_buffers(model, inputs.clone())
-    checked = _checked(outputs, len(inputs))
-    return _Pass(calls, checked, summed_loss(checked))
+            return probe.forward(probe.model, copy_of(probe.inputs))
 
 
-def call_with_copied_buffers(module: nn.Module, *args: Tensor) -> Any:
-    """Call a module so that its buffers stay as they are (not even their versions change)."""
-    buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
-    return torch.func.functional_call(module, buffers, args) if buffers else module(*args)
+def _finished(probe: _Probe, calls: Sequence[AnyCall], outputs: object) -> _Pass:
+    checked = _checked(outputs, probe.samples)
+    return _Pass(calls, checked, probe.summed_loss(checked))
 
 
 def _checked(outputs: object, samples: int) -> Tensor:
     if not isinstance(outputs, Tensor):
         raise Unsupported(
             f"the model returns one tensor; got {type(outputs).__name__}. "
-            "Remedy: wrap it in a module whose forward returns the tensor that the loss takes."
+            "Remedy: give `forward=`, a function of the model and its inputs that returns the tensor that the loss "
+            "takes, or wrap it in a module that does."
         )
     if outputs.ndim == 0 or len(outputs) != samples:
         raise Unsupported(
@@ -135,29 +217,3 @@ def _checked(outputs: object, samples: int) -> Tensor:
             "Remedy: wrap it in a module whose forward returns the samples along the first dimension."
         )
     return outputs
-
-
-def _gradients(seen: _Pass) -> dict[int, dict[str, Tensor]]:
-    edges = seen.calls.edges()
-    if not edges or not seen.loss.requires_grad:
-        return {}
-    try:
-        found = torch.autograd.grad(seen.loss, list(edges.values()), allow_unused=True)
-    except RuntimeError as error:
-        raise Unsupported(
-            f"the loss on the probe can be differentiated; got: {error}. Remedy: mend the model's backward pass "
-            "(checkpointing needs use_reentrant=False), or choose measures without gradients."
-        ) from error
-    gradients: dict[int, dict[str, Tensor]] = {}
-    for (number, name), gradient in zip(edges, found, strict=True):
-        if gradient is not None:
-            gradients.setdefault(number, {})[name] = gradient
-    return gradients
-
-
-def _snapshot(call: Call, module: nn.Module, gradients: Mapping[str, Tensor]) -> LayerSnapshot:
-    entry = layer_type_of(module)
-    if entry is None:
-        raise Unsupported(f"{call.module} has a known layer type; got {type(module).__name__}. Remedy: skip it.")
-    stored = {name: value for name in STORED_FIELDS if (value := call.value(name)) is not None}
-    return LayerSnapshot(call.module, entry.neurons(module), call.activation, **stored, **gradients)

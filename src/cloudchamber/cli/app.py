@@ -110,6 +110,28 @@ def compare(folders: Folders) -> None:
     typer.echo(str(comparison_of({str(folder): open_record(folder) for folder in folders})))
 
 
+@app.command()
+def measures(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME…]", help="Measures or groups; left out: all.")
+    ] = None,
+    cost: Annotated[bool, typer.Option("--cost", help="Time them on a recipe's model and probe.")] = False,
+    recipe: Annotated[
+        Path | None, typer.Option("--recipe", metavar="FILE", help="The recipe for --cost; left out: the default one.")
+    ] = None,
+    overrides: Overrides = None,
+) -> None:
+    """List what can be measured: names, groups, how often, what each means, and with --cost how long it takes."""
+    if cost:
+        from cloudchamber.training import load_recipe, observation_costs
+
+        typer.echo(str(observation_costs(load_recipe(recipe, overrides or []), names)))
+        return
+    from cloudchamber.cli.tables import measures_table
+
+    typer.echo(measures_table(names or ["all"]))
+
+
 @app.command(name="recipe")
 def show_recipe(recipe: RecipeFile = None, overrides: Overrides = None) -> None:
     """Print a recipe with every field: the default one, or yours completed and checked."""

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from cloudchamber._core.config import Config
 from cloudchamber._core.seeding import generator
-from cloudchamber.anatomy import layer_type_of
 
 
 class XavierNormalConfig(Config):
@@ -39,7 +38,7 @@ InitializationConfig = Annotated[Scheme, Field(discriminator="name")]
 
 
 def initialize(model: nn.Module, config: Scheme, seed: int) -> None:
-    """Draw the weights of every known layer of `model` anew, in place.
+    """Draw the weights of every linear and convolutional layer of `model` anew, in place.
 
     Args:
         model: its Linear and Conv layers are initialized, on the CPU, so that the weights are the same wherever the
@@ -54,7 +53,7 @@ def initialize(model: nn.Module, config: Scheme, seed: int) -> None:
     """
     random = generator(seed, "initialization")
     for module in model.modules():
-        if layer_type_of(module) is not None:
+        if isinstance(module, nn.Linear | nn.modules.conv._ConvNd):
             _WAYS[type(config)](module.weight, module.bias, config, random)
 
 

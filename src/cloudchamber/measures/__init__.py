@@ -15,9 +15,11 @@ from cloudchamber.measures.collapse import within_between_variability as within_
 from cloudchamber.measures.consecutive import layer_alignment as layer_alignment
 from cloudchamber.measures.decomposition import Decomposition as Decomposition
 from cloudchamber.measures.decomposition import MeanChanges as MeanChanges
+from cloudchamber.measures.decomposition import WeightParts as WeightParts
 from cloudchamber.measures.decomposition import decompose as decompose
 from cloudchamber.measures.decomposition import decompose_mean_changes as decompose_mean_changes
 from cloudchamber.measures.decomposition import direction_strengths as direction_strengths
+from cloudchamber.measures.decomposition import weight_parts as weight_parts
 from cloudchamber.measures.directions import CommonDirections as CommonDirections
 from cloudchamber.measures.directions import common_directions as common_directions
 from cloudchamber.measures.directions import common_directions_of_rows as common_directions_of_rows
@@ -27,6 +29,10 @@ from cloudchamber.measures.drift import static_fraction as static_fraction
 from cloudchamber.measures.enhancement import Lemma3Terms as Lemma3Terms
 from cloudchamber.measures.enhancement import lemma3_terms as lemma3_terms
 from cloudchamber.measures.enhancement import self_enhancement as self_enhancement
+from cloudchamber.measures.groups import GROUPS as GROUPS
+from cloudchamber.measures.groups import MeasureRow as MeasureRow
+from cloudchamber.measures.groups import describe as describe
+from cloudchamber.measures.groups import select as select
 from cloudchamber.measures.jacobian_kernel import functional_kernel as functional_kernel
 from cloudchamber.measures.kernel import contracted_kernel as contracted_kernel
 from cloudchamber.measures.kernel import kernel_diagonal as kernel_diagonal
@@ -35,6 +41,8 @@ from cloudchamber.measures.kernel_statistics import KernelDrift as KernelDrift
 from cloudchamber.measures.kernel_statistics import kernel_alignment as kernel_alignment
 from cloudchamber.measures.kernel_statistics import kernel_drift as kernel_drift
 from cloudchamber.measures.kernel_statistics import kernel_spectrum as kernel_spectrum
+from cloudchamber.measures.kernel_statistics import kernel_trace as kernel_trace
+from cloudchamber.measures.kernel_statistics import permuted_kernel_alignment as permuted_kernel_alignment
 from cloudchamber.measures.moments import gradient_moment as gradient_moment
 from cloudchamber.measures.moments import gradient_rows as gradient_rows
 from cloudchamber.measures.norms import gradient_norm as gradient_norm
@@ -45,6 +53,8 @@ from cloudchamber.measures.orientation import OrientationGroups as OrientationGr
 from cloudchamber.measures.orientation import effective_width as effective_width
 from cloudchamber.measures.orientation import isotropic_groups as isotropic_groups
 from cloudchamber.measures.orientation import orientation_groups as orientation_groups
+from cloudchamber.measures.partials import cosine_partial as cosine_partial
+from cloudchamber.measures.partials import finished_cosine as finished_cosine
 from cloudchamber.measures.primary import NoiseComponents as NoiseComponents
 from cloudchamber.measures.primary import Theorem1Factors as Theorem1Factors
 from cloudchamber.measures.primary import noise_components as noise_components
@@ -52,7 +62,6 @@ from cloudchamber.measures.primary import noise_strengths as noise_strengths
 from cloudchamber.measures.primary import primary_strengths as primary_strengths
 from cloudchamber.measures.primary import theorem1_factors as theorem1_factors
 from cloudchamber.measures.registry import Measure as Measure
-from cloudchamber.measures.registry import select as select
 from cloudchamber.measures.similarity import cosine_matrix as cosine_matrix
 from cloudchamber.measures.similarity import heatmap_order as heatmap_order
 from cloudchamber.measures.similarity import mean_cosine as mean_cosine

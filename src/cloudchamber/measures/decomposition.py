@@ -9,10 +9,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cloudchamber._core.errors import require
-from cloudchamber._core.types import Weight
+from cloudchamber._core.types import Scalar, Weight
 from cloudchamber.measures.directions import CommonDirections, common_directions
 from cloudchamber.measures.factors import Direction, power_of_two, unit_direction
-from cloudchamber.measures.vectors import as_matrix, lengths, precision, product, wide
+from cloudchamber.measures.vectors import as_matrix, lengths, precision, product, total_length, wide
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,21 @@ class Decomposition:
 
     along: Float[Tensor, " d"]
     beside: Float[Tensor, "d h"]
+
+
+@dataclass(frozen=True)
+class WeightParts:
+    """How large a weight is along a direction and beside it, of `Wᵀ = V Cᵀ + ε` with C of length 1.
+
+    Attributes:
+        along: ‖V‖, which is ‖V Cᵀ‖_F.
+        beside: ‖ε‖_F.
+        total: ‖W‖_F.
+    """
+
+    along: Scalar
+    beside: Scalar
+    total: Scalar
 
 
 @dataclass(frozen=True)
@@ -74,6 +89,34 @@ def decompose(weight: Weight, direction: Direction) -> Decomposition:
     unit, length = unit_direction(direction, len(rows), rows.dtype)
     along = product(rows.T, unit)
     return Decomposition(along / length, rows.T - torch.outer(along, unit))
+
+
+def weight_parts(weight: Weight, direction: Direction) -> WeightParts:
+    """Return how large a weight is along a direction and beside it: the sizes of what `decompose` returns.
+
+    `‖W‖² = ‖V‖² + ‖ε‖²` for C of length 1.
+
+    Args:
+        weight: (h, d), W, one row per neuron.
+        direction: (h,), C, of any length; it counts as if it were 1.
+
+    Returns:
+        The three sizes, in the unit of W: float64 for float64 weights, float32 otherwise. NaN for C = 0 and where a
+        NaN enters.
+
+    Raises:
+        InvalidInput: if `weight` is not a floating-point matrix, or `direction` not a vector of its neurons.
+
+    Source: mlp2024, Lemma 2.
+
+    >>> weight_parts(torch.tensor([[3.0, 0.0], [0.0, 4.0]]), torch.tensor([2.0, 0.0]))
+    WeightParts(along=tensor(3.), beside=tensor(4.), total=tensor(5.))
+    """
+    rows = as_matrix(weight, "weight").detach()
+    unit = unit_direction(direction, len(rows), rows.dtype)[0]
+    along = product(unit, rows)
+    sizes = (total_length(along[None]), total_length(torch.addr(rows, unit, along, alpha=-1)), total_length(rows))
+    return WeightParts(*(size.to(rows) for size in sizes))
 
 
 def decompose_mean_changes(

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from cloudchamber._core.errors import require
 from cloudchamber._core.types import Scalar, Weight
-from cloudchamber.measures.vectors import as_matrix, lengths, total_length
+from cloudchamber.measures.vectors import CHUNK, as_matrix, lengths, precision, total_length, wide
 
 
-def relative_distance(weight: Weight, initial_weight: Weight) -> Scalar:
+def relative_distance(weight: Weight, initial_weight: Weight, initial_norm: Scalar | None = None) -> Scalar:
     """Return how far a layer's weights are from where they started, in units of their start.
 
     `RD = ‖W(t) − W(0)‖_F / ‖W(0)‖_F`. In the limit of infinite width it goes to 0 in the linear regime and to
@@ -20,6 +20,7 @@ def relative_distance(weight: Weight, initial_weight: Weight) -> Scalar:
     Args:
         weight: (h, d), the weights now, with the biases as a last column where there are any.
         initial_weight: (h, d), the same at the start.
+        initial_norm: ‖W(0)‖_F, where it is known already, as of many steps of one run.
 
     Returns:
         A number from 0 to infinity: float64 if either is float64, float32 otherwise. Infinity if the start is
@@ -33,8 +34,9 @@ def relative_distance(weight: Weight, initial_weight: Weight) -> Scalar:
     >>> relative_distance(torch.tensor([[3.0, 4.0]]), torch.tensor([[3.0, 0.0]]))
     tensor(1.3333)
     """
-    start, moved = _start_and_move(weight, initial_weight)
-    return (total_length(moved) / total_length(start)).to(moved.dtype)
+    now, start = _both(weight, initial_weight)
+    size = total_length(start) if initial_norm is None else wide(initial_norm)
+    return (torch.linalg.vector_norm(_distances(now, start)) / size).to(precision(now, start))
 
 
 def neuron_distance(weight: Weight, initial_weight: Weight) -> Float[Tensor, " h"]:
@@ -58,8 +60,8 @@ def neuron_distance(weight: Weight, initial_weight: Weight) -> Float[Tensor, " h
     >>> neuron_distance(torch.tensor([[3.0, 4.0], [1.0, 0.0]]), torch.tensor([[3.0, 0.0], [1.0, 0.0]]))
     tensor([1.3333, 0.0000])
     """
-    start, moved = _start_and_move(weight, initial_weight)
-    return (lengths(moved) / lengths(start)).to(moved.dtype)
+    now, start = _both(weight, initial_weight)
+    return (_distances(now, start) / lengths(start)).to(precision(now, start))
 
 
 def static_fraction(weight: Weight, initial_weight: Weight, *, tolerance: float = 0.0) -> Scalar:
@@ -86,13 +88,19 @@ def static_fraction(weight: Weight, initial_weight: Weight, *, tolerance: float 
     tensor(0.5000)
     """
     require(tolerance >= 0, "`tolerance` is a relative distance of 0 or more", tolerance, "use 0 for no move at all")
-    start, moved = _start_and_move(weight, initial_weight)
-    distance, allowed = lengths(moved), tolerance * lengths(start)
+    now, start = _both(weight, initial_weight)
+    distance, allowed = _distances(now, start), tolerance * lengths(start)
     static = torch.where(distance.isnan() | allowed.isnan(), torch.nan, (distance <= allowed).to(distance))
-    return static.mean().to(moved.dtype)
+    return static.mean().to(precision(now, start))
 
 
-def _start_and_move(weight: Tensor, initial_weight: Tensor) -> tuple[Tensor, Tensor]:
+def _distances(now: Tensor, start: Tensor) -> Float[Tensor, " h"]:
+    """How far each row has moved, in float64; some rows at a time, so that what is between stays in the cache."""
+    few = max(1, CHUNK // now.shape[1])
+    return torch.cat([lengths(a - b) for a, b in zip(now.split(few), start.split(few), strict=True)])
+
+
+def _both(weight: Tensor, initial_weight: Tensor) -> tuple[Tensor, Tensor]:
     now, start = as_matrix(weight, "weight"), as_matrix(initial_weight, "initial_weight")
     require(
         now.shape == start.shape,
@@ -100,4 +108,4 @@ def _start_and_move(weight: Tensor, initial_weight: Tensor) -> tuple[Tensor, Ten
         f"{tuple(now.shape)} and {tuple(start.shape)}",
         "pass the same layer at two times",
     )
-    return start, now - start
+    return now, start

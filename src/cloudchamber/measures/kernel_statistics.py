@@ -13,6 +13,7 @@ from torch import Tensor
 
 from cloudchamber._core.errors import require
 from cloudchamber._core.types import Scalar
+from cloudchamber.measures.eigen import top_eigenpairs
 from cloudchamber.measures.vectors import precision, wide
 
 Kernel = Float[Tensor, "n n *kk"]
@@ -91,21 +92,62 @@ def kernel_alignment(kernel: Kernel, targets: Targets, *, centered: bool = False
     >>> kernel_alignment(torch.tensor([[1.0, -1.0], [-1.0, 1.0]]), torch.tensor([1.0, -1.0]))
     tensor(1.)
     """
-    K, y = _as_kernel(kernel, "kernel"), wide(targets)
-    _require_targets(K, targets)
-    y = y[:, None] if y.ndim == 1 else y
-    if centered:
-        y, K = y - y.mean(0), K - K.mean(0, keepdim=True)
-        K = K - K.mean(1, keepdim=True)
-    if K.ndim == 2:
-        overlap, size = ((K @ y) * y).sum(), torch.linalg.matrix_norm(y.T @ y)
-    else:
-        overlap, size = torch.einsum("xo,xyop,yp->", y, K, y), y.square().sum()
-    alignment = overlap / (torch.linalg.vector_norm(K) * size)
-    return alignment.clamp(max=1).to(kernel.device, precision(kernel, targets))
+    y = _as_targets(targets)
+    return _alignments(kernel, targets, y[None], centered)[0]
 
 
-def kernel_spectrum(kernel: Kernel) -> Float[Tensor, " m"]:
+def permuted_kernel_alignment(
+    kernel: Kernel, targets: Targets, *, centered: bool = False, draws: int = 20, seed: int = 0
+) -> Float[Tensor, " draws"]:
+    """Return `kernel_alignment` with the targets dealt out to other samples: what chance gives.
+
+    Args:
+        kernel: as in `kernel_alignment`.
+        targets: as in `kernel_alignment`.
+        centered: as in `kernel_alignment`.
+        draws: how many permutations.
+        seed: of the permutations; the global random state is neither used nor changed.
+
+    Returns:
+        (draws,), in [0, 1]; NaN as in `kernel_alignment`.
+
+    Raises:
+        InvalidInput: as `kernel_alignment`, and if `draws` is less than 1.
+
+    Source: as `kernel_alignment`, whose papers show no null.
+
+    >>> permuted_kernel_alignment(torch.eye(3), torch.ones(3), draws=2)  # all have the same target
+    tensor([0.5774, 0.5774])
+    """
+    require(draws >= 1, "`draws` is at least 1", draws, "ask for one permutation or more")
+    y, generator = _as_targets(targets), torch.Generator().manual_seed(seed)
+    orders = torch.stack([torch.randperm(len(y), generator=generator) for _ in range(draws)])
+    return _alignments(kernel, targets, y[orders.to(y.device)], centered)
+
+
+def kernel_trace(kernel: Kernel) -> Scalar:
+    """Return the trace of a kernel, `Σ_x Σ_o Θ_oo(x, x)`: the sum of its eigenvalues.
+
+    Args:
+        kernel: (n, n) or (n, n, k, k), K.
+
+    Returns:
+        A number from 0 to infinity, computed in float64: float64 for float64 kernels, float32 otherwise. NaN where a
+        NaN enters.
+
+    Raises:
+        InvalidInput: if `kernel` is not a floating-point kernel.
+
+    Source: Jacot et al. (2018).
+
+    >>> kernel_trace(torch.tensor([[2.0, 1.0], [1.0, 3.0]]))
+    tensor(5.)
+    """
+    K = _as_kernel(kernel, "kernel")
+    return _as_matrix(K).trace().to(kernel.device, precision(kernel))
+
+
+def kernel_spectrum(kernel: Kernel, count: int | None = None) -> Float[Tensor, " m"]:
     """Return the eigenvalues of a kernel, the largest first.
 
     Along an eigenvector with eigenvalue λ, gradient flow on `1/(2n) Σ (f − y)²` learns at the rate λ/n while the
@@ -113,23 +155,28 @@ def kernel_spectrum(kernel: Kernel) -> Float[Tensor, " m"]:
 
     Args:
         kernel: (n, n) or (n, n, k, k), K.
+        count: how many of them, or all where there are fewer; all by default. A few of many are found faster.
 
     Returns:
-        (n,) or (n·k,), computed in float64: float64 for float64 kernels, float32 otherwise; those of a kernel are not
-        negative but for rounding. All NaN if a NaN or infinity enters.
+        (n,) or (n·k,) or the first `count` of them, computed in float64: float64 for float64 kernels, float32
+        otherwise; those of a kernel are not negative but for rounding. All NaN if a NaN or infinity enters.
 
     Raises:
-        InvalidInput: if `kernel` is not a floating-point kernel.
+        InvalidInput: if `kernel` is not a floating-point kernel, or `count` is less than 1.
 
     Source: Jacot et al. (2018); xu2024, Eq. (18) for the dynamics.
 
     >>> kernel_spectrum(torch.tensor([[2.0, 1.0], [1.0, 2.0]]))
     tensor([3., 1.])
     """
-    K = _as_kernel(kernel, "kernel")
-    matrix = K if K.ndim == 2 else K.transpose(1, 2).flatten(2).flatten(0, 1)
-    known = bool(matrix.isfinite().all())
-    values = torch.linalg.eigvalsh(matrix).flip(0) if known else matrix.new_full((len(matrix),), torch.nan)
+    require(count is None or count >= 1, "`count` is at least 1", count, "leave it out for all eigenvalues")
+    matrix = _as_matrix(_as_kernel(kernel, "kernel"))
+    if not bool(matrix.isfinite().all()):
+        values = matrix.new_full((len(matrix),), torch.nan)[:count]
+    elif count is None or count >= len(matrix):
+        values = torch.linalg.eigvalsh(matrix).flip(0)
+    else:
+        values = top_eigenpairs(matrix, count)[0]
     return values.to(kernel.device, precision(kernel))
 
 
@@ -156,3 +203,35 @@ def _require_targets(kernel: Tensor, targets: Tensor) -> None:
         f"{targets.dtype} of shape {shape} for a kernel of shape {tuple(kernel.shape)}",
         "pass y as (n,) or (n, k); one-hot for classes",
     )
+
+
+def _as_matrix(K: Tensor) -> Float[Tensor, "m m"]:
+    """A kernel of all pairs of outputs as one of samples and outputs, (n·k, n·k)."""
+    return K if K.ndim == 2 else K.transpose(1, 2).flatten(2).flatten(0, 1)
+
+
+def _as_targets(targets: Tensor) -> Float[Tensor, "n k"]:
+    y = wide(targets)
+    return y[:, None] if y.ndim == 1 else y
+
+
+def _centred(K: Tensor) -> Tensor:
+    K = K - K.mean(0, keepdim=True)
+    return K - K.mean(1, keepdim=True)
+
+
+def _alignments(
+    kernel: Tensor, targets: Tensor, y: Float[Tensor, "draws n k"], centered: bool
+) -> Float[Tensor, " draws"]:
+    """The alignment of a kernel with each of several targets."""
+    K = _as_kernel(kernel, "kernel")
+    _require_targets(K, targets)
+    if centered:
+        y, K = y - y.mean(1, keepdim=True), _centred(K)
+    if K.ndim == 2:
+        overlap, size = ((K @ y) * y).sum((1, 2)), torch.linalg.matrix_norm(y.mT @ y)
+    else:
+        flat = y.flatten(1)
+        overlap, size = ((flat @ _as_matrix(K)) * flat).sum(1), flat.square().sum(1)
+    alignment = overlap / (torch.linalg.vector_norm(K) * size)
+    return alignment.clamp(max=1).to(kernel.device, precision(kernel, targets))

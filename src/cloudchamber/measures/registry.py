@@ -1,27 +1,58 @@
-"""Which measures there are, what each takes from a snapshot, and how often it is worth its cost."""
+"""What a measure is: its function, what it takes, and how often it is worth its cost; and which ones there are."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from torch import Tensor
 
-from cloudchamber._core.errors import require
+from cloudchamber._core.nulls import SHUFFLED
 from cloudchamber._core.registry import Quantity, register
 
 Field = Literal[
-    "inputs",
-    "outputs",
-    "features",
-    "feature_gradients",
-    "output_gradients",
     "weight",
     "initial_weight",
+    "initial_norm",
+    "matrix",
+    "planar_weight",
+    "reading_matrix",
+    "features",
+    "feature_gradients",
+    "feature_rows",
+    "output_rows",
+    "input_rows",
+    "received_rows",
+    "output_gradient_rows",
+    "row_labels",
+    "single_inputs",
+    "single_output_gradients",
+    "input_changes",
     "labels",
+    "mean_gradient",
+    "directions",
+    "direction",
+    "weight_parts",
+    "lemma3_terms",
+    "primary_strengths",
+    "noise_strengths",
+    "network_outputs",
+    "kernel",
+    "kernel_drift",
+    "kernel_targets",
 ]
+"""What a measure may take, as `monitor.derived` makes it.
+
+X (n, P, d) and G (n, P, h) are `input_rows` and `output_gradient_rows`, `single_…` the same for P = 1, `received_rows`
+is X where that is what the layer received (not of an embedding), W is `matrix`, C_1 `direction`.
+"""
+
 Scope = Literal["layer", "network"]
+Group = Literal["default", "light", "mlp2024", "theorem1", "kernel", "neurons"]
+
+RARE = 20
+"""At how many steps of a run what takes seconds is measured at most."""
 
 
 @dataclass(frozen=True)
@@ -31,18 +62,31 @@ class Measure:
     Attributes:
         quantity: what its array is called and means.
         function: a pure function of tensors.
-        takes: for each argument of `function`, the field of the snapshot that is passed.
-        scope: "layer" = once per observed layer; "network" = once, on the outputs of the whole network.
+        takes: for each argument of `function`, what is passed.
+        groups: the groups that it belongs to, beside `all`.
+        scope: "layer" = once per observed layer; "network" = once for the whole network.
         subset: "samples" or "neurons" if the function sees only those chosen for the cosine images.
         sparse: whether it costs too much for every observation; it is then taken where cosine images are.
+        at_most: at how many steps of a run it is taken at most; None = no limit.
+        null: whether it says something about samples that is to be read beside its value for shuffled inputs.
+        shuffled: whether it is that value: the same measure, on a probe whose inputs are shuffled.
+        partial: the part of it that must be computed where its first tensor is: takes that, and the class of each
+            sample and the number of classes where it takes labels, to small tensors.
+        finish: the rest, which can wait: takes what `partial` returned, stacked along new leading dimensions or not.
     """
 
     quantity: Quantity
     function: Callable[..., Tensor]
     takes: Mapping[str, Field]
+    groups: tuple[Group, ...] = ()
     scope: Scope = "layer"
     subset: Literal["", "samples", "neurons"] = ""
     sparse: bool = False
+    at_most: int | None = None
+    null: bool = False
+    shuffled: bool = False
+    partial: Callable[..., tuple[Tensor, ...]] | None = None
+    finish: Callable[..., Tensor] | None = None
 
     @property
     def name(self) -> str:
@@ -51,34 +95,61 @@ class Measure:
 
     @property
     def needs(self) -> frozenset[Field]:
-        """The fields of the snapshot that it takes."""
+        """What it takes."""
         return frozenset(self.takes.values())
 
     @property
     def at_image_steps(self) -> bool:
-        """Whether it is taken only where cosine images are."""
-        return self.sparse or self.quantity.dims[0] == "image_step"
+        """Whether it is not taken at every observation."""
+        return self.sparse or self.at_most is not None or self.quantity.dims[0] == "image_step"
+
+    @property
+    def needs_classes(self) -> bool:
+        """Whether it has a value for each class, so that there must be classes."""
+        return "class" in self.quantity.dims
+
+    @property
+    def frequency(self) -> str:
+        """How often it is taken, in words."""
+        if self.at_most is not None:
+            return f"at most {self.at_most} steps"
+        return "image steps" if self.at_image_steps else "every observation"
+
+    def due(self, *, images: bool, rare: bool) -> bool:
+        """Whether it is taken at an observation.
+
+        Args:
+            images: whether cosine images are taken there.
+            rare: whether what is limited to a few steps of a run is taken there.
+        """
+        return rare if self.at_most is not None else images or not self.at_image_steps
 
 
 _MEASURES: dict[str, Measure] = {}
 
 
 def add(measure: Measure) -> Measure:
-    """Register a measure under its quantity's name."""
+    """Register a measure under its quantity's name, and its value for shuffled inputs where it has such a null."""
     register(measure.quantity)
     _MEASURES[measure.name] = measure
+    if measure.null:
+        add(_for_shuffled_inputs(measure))
     return measure
 
 
-def select(names: Iterable[str] | None = None) -> tuple[Measure, ...]:
-    """Return the measures of these names, or all of them.
+def all_measures() -> Mapping[str, Measure]:
+    """Return every measure, by name."""
+    return _MEASURES
 
-    Raises:
-        InvalidInput: if a name is unknown.
-    """
-    if names is None:
-        return tuple(_MEASURES.values())
-    chosen = list(names)
-    for name in chosen:
-        require(name in _MEASURES, f"a measure is one of {sorted(_MEASURES)}", name, "check the spelling")
-    return tuple(_MEASURES[name] for name in chosen)
+
+def _for_shuffled_inputs(measure: Measure) -> Measure:
+    given = measure.quantity
+    quantity = replace(
+        given,
+        name=given.name + SHUFFLED,
+        long_name=f"{given.long_name}, for shuffled inputs",
+        symbol=f"{given.symbol} (shuffled)",
+        dims=("image_step", *given.dims[1:]),
+    )
+    groups = tuple(group for group in measure.groups if group != "light")
+    return replace(measure, quantity=quantity, groups=groups, sparse=True, null=False, shuffled=True)

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from cloudchamber._core.errors import require
 from cloudchamber._core.types import CosineMatrix, Labels, Scalar, Vectors
-from cloudchamber.measures.vectors import as_matrix, inverse_lengths, product, require_labels, unit_rows
+from cloudchamber.measures.partials import cosine_partial, finished_cosine
+from cloudchamber.measures.vectors import as_matrix, product, require_labels, unit_rows
 
 _BLOCK_DISTANCE = 0.1
 
@@ -41,9 +42,7 @@ def mean_cosine(vectors: Vectors) -> Scalar:
     >>> mean_cosine(torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.0, 3.0]]))  # cosines 1, 0 and 0
     tensor(0.3333)
     """
-    rows = as_matrix(vectors, "vectors")
-    inverse = inverse_lengths(rows)
-    return _pair_mean(product(inverse, rows), inverse.count_nonzero())
+    return finished_cosine(*cosine_partial(as_matrix(vectors, "vectors")))
 
 
 def within_class_cosine(vectors: Vectors, labels: Labels) -> Scalar:
@@ -74,12 +73,8 @@ def within_class_cosine(vectors: Vectors, labels: Labels) -> Scalar:
     """
     rows = as_matrix(vectors, "vectors")
     require_labels(labels, len(rows))
-    present, index = torch.unique(labels, return_inverse=True)
-    inverse = inverse_lengths(rows)
-    sums = _class_sums(rows * inverse[:, None], index, len(present))
-    counts = torch.bincount(index[inverse != 0], minlength=len(present))
-    paired = counts > 1
-    return torch.where(paired, _pair_mean(sums, counts), 0).sum() / paired.sum()
+    present, classes = torch.unique(labels, return_inverse=True)
+    return finished_cosine(*cosine_partial(rows, classes, len(present)))
 
 
 def cosine_matrix(vectors: Vectors) -> CosineMatrix:
@@ -144,19 +139,6 @@ def heatmap_order(matrix: CosineMatrix) -> Int[Tensor, " n"]:
     unknown = np.flatnonzero(np.isnan(cosine.diagonal()))
     order = known[_block_order(cosine[np.ix_(known, known)])] if len(known) > 1 else known
     return torch.from_numpy(np.concatenate([order, unknown])).to(matrix.device)
-
-
-def _pair_mean(sums: Tensor, counts: Tensor) -> Tensor:
-    """Mean cosine over pairs, from the sum (..., d) and the number (...) of unit vectors; NaN without a pair."""
-    mean = (sums.square().sum(-1) - counts) / (counts * counts - counts)
-    return torch.where(counts > 1, mean.clamp(-1, 1), torch.nan)
-
-
-def _class_sums(unit: Tensor, index: Tensor, classes: int) -> Tensor:
-    """Sum of the rows of each class. On accelerators `index_add_` is not reproducible, this product is."""
-    if unit.device.type == "cpu":
-        return unit.new_zeros(classes, unit.shape[1]).index_add_(0, index, unit)
-    return product(torch.nn.functional.one_hot(index, classes).to(unit.dtype).T, unit)
 
 
 def _block_order(cosine: np.ndarray) -> np.ndarray:

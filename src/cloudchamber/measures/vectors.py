@@ -10,10 +10,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cloudchamber._core.errors import require
+from cloudchamber._core.errors import InvalidInput, require
 from cloudchamber._core.types import Batch, Scalar
 
-_CHUNK = 2**23
+CHUNK = 2**19
+"""How many numbers are made wider at a time: so few that they stay in the cache."""
 
 
 def flatten_samples(batch: Batch) -> Tensor:
@@ -43,16 +44,17 @@ def as_matrix(tensor: Tensor, name: str) -> Tensor:
     Raises:
         InvalidInput: if it is not a floating-point matrix with at least one column.
     """
-    received = f"{tensor.dtype} of shape {tuple(tensor.shape)}"
-    require(tensor.is_floating_point(), f"`{name}` holds floating-point numbers", received, "convert it first")
-    is_matrix = tensor.ndim == 2 and tensor.shape[1] > 0
-    require(
-        is_matrix,
-        f"`{name}` is a matrix with at least one column",
-        received,
-        "reshape it (`flatten_samples`)",
-    )
+    if not (tensor.is_floating_point() and tensor.ndim == 2 and tensor.shape[1] > 0):
+        raise _no_matrix(tensor, name)
     return tensor if tensor.dtype == torch.float64 else tensor.to(torch.float32)
+
+
+def _no_matrix(tensor: Tensor, name: str) -> InvalidInput:
+    received = f"{tensor.dtype} of shape {tuple(tensor.shape)}"
+    rule, remedy = f"`{name}` is a matrix with at least one column", "reshape it (`flatten_samples`)"
+    if not tensor.is_floating_point():
+        rule, remedy = f"`{name}` holds floating-point numbers", "convert it first"
+    return InvalidInput(f"{rule}; got {received}. Remedy: {remedy}.")
 
 
 def require_labels(labels: Tensor, samples: int) -> None:
@@ -69,10 +71,12 @@ def require_labels(labels: Tensor, samples: int) -> None:
 def lengths(rows: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
     """Return the length of each row in float64, in which squares of float32 neither overflow nor vanish.
 
-    In chunks, because torch makes a float64 copy first; chunks so large that glibc returns them to the system.
+    In chunks, because torch makes a float64 copy first.
     """
     wide = torch.float32 if rows.device.type == "mps" else torch.float64
-    parts = rows.split(max(1, _CHUNK // rows.shape[1]))
+    if rows.numel() <= CHUNK:
+        return torch.linalg.vector_norm(rows, dim=1, dtype=wide)
+    parts = rows.split(max(1, CHUNK // rows.shape[1]))
     return torch.cat([torch.linalg.vector_norm(part, dim=1, dtype=wide) for part in parts])
 
 

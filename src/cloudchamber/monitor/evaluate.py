@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from cloudchamber.anatomy import Capture, LayerSnapshot
+from cloudchamber._core.record import kept_dtype
+from cloudchamber._core.registry import Quantity
+from cloudchamber.anatomy import Capture
 from cloudchamber.measures import Measure
+from cloudchamber.measures.catalogue.directions import DIRECTION_COUNT
+from cloudchamber.measures.catalogue.theorem1 import COMPONENT_COUNT
+from cloudchamber.measures.partials import Partial
+from cloudchamber.monitor.derived import FEW, Derived
+from cloudchamber.monitor.derived import fields_needed as fields_needed
+from cloudchamber.monitor.kernels import KernelSource, Network
+from cloudchamber.monitor.probe import image_samples
+
+Key = TypeVar("Key")
+Place = tuple[str, int | None]
+"""The name of a measure, and the number of the layer that a value is of; None = of the network."""
 
 
 @dataclass(frozen=True)
@@ -20,10 +35,12 @@ class Evaluation:
     Attributes:
         measures: the chosen ones.
         layers: the keys of the observed layers, in the order of the record.
-        labels: (n,) class of each probe sample.
+        labels: (n,) class of each probe sample, from 0 on.
         samples: the samples of the cosine images.
         neurons: per layer, the neurons of the cosine images.
-        initial_weights: per layer, the weight at the start; empty if no measure takes it.
+        initial_weights: per layer, the weight at the start; of layers without one, that of the first observation.
+        targets: (n, k) what the network should give, as numbers (one-hot for classes); None = unknown.
+        kernel_source: where the kernel comes from.
     """
 
     measures: tuple[Measure, ...]
@@ -31,63 +48,152 @@ class Evaluation:
     labels: Tensor
     samples: Tensor
     neurons: Mapping[str, Tensor]
-    initial_weights: Mapping[str, Tensor]
+    initial_weights: Mapping[str, Tensor] = field(default_factory=dict)
+    targets: Tensor | None = None
+    kernel_source: KernelSource = field(default_factory=KernelSource)
+    _first: dict[tuple[str, str], Tensor] = field(default_factory=dict, repr=False, compare=False)
 
-    def values(self, seen: Capture, *, images: bool) -> dict[str, np.ma.MaskedArray]:
-        """Return an array per measure, without the step dimension; masked where a layer could not be measured."""
-        chosen = [measure for measure in self.measures if images or not measure.at_image_steps]
-        return {measure.name: self._value(measure, seen) for measure in chosen}
+    def values(
+        self, seen: Capture, *, images: bool, rare: bool | None = None, shuffled: Capture | None = None
+    ) -> dict[str, np.ma.MaskedArray]:
+        """Return an array per measure, without the step dimension; masked where a layer could not be measured.
 
-    def _value(self, measure: Measure, seen: Capture) -> np.ma.MaskedArray:
-        if measure.scope == "network":
-            return _array(measure.function(**{name: self._network(seen, at) for name, at in measure.takes.items()}))
-        rows = [self._of_layer(measure, key, seen.layers.get(key)) for key in self.layers]
-        return _stack(rows, self._shape(measure))
+        Args:
+            seen: the pass over the probe.
+            images: whether what is taken at image steps is taken now.
+            rare: whether what is limited to a few steps of a run is; by default where images are.
+            shuffled: the pass over the probe with shuffled inputs; without it, null values are left out.
+        """
+        due = [m for m in self.measures if m.due(images=images, rare=images if rare is None else rare)]
+        found = self._found(seen, [m for m in due if not m.shuffled])
+        if shuffled is not None:
+            found |= self._found(shuffled, [m for m in due if m.shuffled])
+        return self.arrays(found, [m for m in due if shuffled is not None or not m.shuffled])
 
-    def _network(self, seen: Capture, name: str) -> Tensor:
-        return self.labels if name == "labels" else seen.outputs
+    def arrays(self, found: Mapping[Place, Tensor], measures: Sequence[Measure]) -> dict[str, np.ma.MaskedArray]:
+        """Return an array per measure from what was found of them; masked where there is nothing."""
+        arrays = dict(zip(found, _numpy(list(found.values())), strict=True))
+        values = {m.name: self._of_layers(m.quantity, arrays) for m in measures if m.scope == "layer"}
+        whole = {name: np.ma.MaskedArray(array, mask=False) for (name, layer), array in arrays.items() if layer is None}
+        return values | whole
 
-    def _of_layer(self, measure: Measure, key: str, snapshot: LayerSnapshot | None) -> np.ma.MaskedArray | None:
-        if snapshot is None:
-            return None
-        arguments = {name: self._field(at, key, snapshot) for name, at in measure.takes.items()}
+    def finished(self, partials: Mapping[tuple[int, Place], Partial]) -> dict[tuple[int, Place], Tensor]:
+        """Return the values of measures from their partials, of several steps and layers at once."""
+        found: dict[tuple[int, Place], Tensor] = {}
+        for measure in self.measures:
+            own = {key: parts for key, parts in partials.items() if key[1][0] == measure.name}
+            found |= finished_partials(measure, own)
+        return found
+
+    @cached_property
+    def few(self) -> Tensor:
+        """The samples for Theorem 1 and kernels: at most 100, equally many of each class."""
+        if len(self.labels) <= FEW:
+            return torch.arange(len(self.labels), device=self.labels.device)
+        return image_samples(self.labels, FEW).to(self.labels.device)
+
+    @cached_property
+    def class_count(self) -> int:
+        """The number of classes that the labels are counted in."""
+        return int(self.labels.max()) + 1
+
+    @cached_property
+    def _sizes(self) -> dict[str, int]:
+        neurons, samples = max((len(ids) for ids in self.neurons.values()), default=0), len(self.samples)
+        return {
+            "sample": samples,
+            "sample_other": samples,
+            "neuron": neurons,
+            "neuron_other": neurons,
+            "direction": DIRECTION_COUNT,
+            "component": COMPONENT_COUNT,
+        }
+
+    def _found(self, seen: Capture, measures: Sequence[Measure]) -> dict[Place, Tensor]:
+        """The value of every measure of every layer that has one, and of the network."""
+        derived = Derived(seen, self.labels, self.few, self._initial)
+        of_layers = [measure for measure in measures if measure.scope == "layer"]
+        found: dict[Place, Tensor] = {}
+        partials: dict[Place, Partial] = {}
+        for number, key in enumerate(self.layers):
+            for measure in of_layers:
+                arguments = self._arguments(measure, derived, key)
+                if arguments is not None and measure.partial is None:
+                    found[measure.name, number] = measure.function(**arguments)
+                elif arguments is not None:
+                    partials[measure.name, number] = self._partial(measure, arguments)
+            derived.forget(key)
+        for measure in of_layers:
+            found |= finished_partials(measure, {place: p for place, p in partials.items() if place[0] == measure.name})
+        return found | self._of_network(seen, [measure for measure in measures if measure.scope == "network"])
+
+    def _arguments(self, measure: Measure, derived: Derived, key: str) -> dict[str, Any] | None:
+        arguments = {argument: derived.of_layer(key, name) for argument, name in measure.takes.items()}
         if any(value is None for value in arguments.values()):
             return None
-        return _array(measure.function(**{name: self._subset(measure, key, v) for name, v in arguments.items()}))
-
-    def _field(self, name: str, key: str, snapshot: LayerSnapshot) -> Tensor | None:
-        if name == "labels":
-            return self.labels
-        if name == "initial_weight":
-            return self.initial_weights.get(key)
-        value = getattr(snapshot, name)
-        return value if value is None or name == "weight" else value.flatten(1)
-
-    def _subset(self, measure: Measure, key: str, value: Tensor | None) -> Tensor | None:
         chosen = {"samples": self.samples, "neurons": self.neurons.get(key)}.get(measure.subset)
-        return value if chosen is None or value is None else value[chosen.to(value.device)]
+        if chosen is None:
+            return arguments
+        return {argument: value[chosen.to(value.device)] for argument, value in arguments.items()}
 
-    def _shape(self, measure: Measure) -> tuple[int, ...]:
-        sizes = {
-            "": (),
-            "samples": (len(self.samples),) * 2,
-            "neurons": (max(len(ids) for ids in self.neurons.values()),) * 2,
-        }
-        return sizes[measure.subset]
+    def _partial(self, measure: Measure, arguments: Mapping[str, Any]) -> Partial:
+        vectors, *labels = arguments.values()
+        classes = (*labels, self.class_count) if labels else ()
+        return measure.partial(vectors, *classes) if measure.partial else ()
+
+    def _initial(self, key: str, name: str, make: Callable[[], Tensor]) -> Tensor:
+        if name == "weight" and key in self.initial_weights:
+            return self.initial_weights[key]
+        if (key, name) not in self._first:
+            self._first[key, name] = make()
+        return self._first[key, name]
+
+    def _of_network(self, seen: Capture, measures: Sequence[Measure]) -> dict[Place, Tensor]:
+        network = Network(seen, self.labels, self.targets, self.few, self.kernel_source, partial(self._initial, ""))
+        found: dict[Place, Tensor] = {}
+        for measure in measures:
+            arguments = {argument: getattr(network, name) for argument, name in measure.takes.items()}
+            if all(value is not None for value in arguments.values()):
+                found[measure.name, None] = measure.function(**arguments)
+        return found
+
+    def _of_layers(self, item: Quantity, arrays: Mapping[Place, np.ndarray]) -> np.ma.MaskedArray:
+        shape = (len(self.layers), *(self._sizes[dim] for dim in item.dims[2:]))
+        data, mask = np.full(shape, np.nan, kept_dtype(item)), np.ones(shape, dtype=bool)
+        for number in range(len(self.layers)):
+            array = arrays.get((item.name, number))
+            if array is not None:
+                place = (number, *map(slice, array.shape))
+                data[place], mask[place] = array, False
+        return np.ma.MaskedArray(data, mask)
 
 
-def _array(value: Tensor) -> np.ma.MaskedArray:
-    kept = torch.float32 if value.ndim == 2 else torch.float64
-    return np.ma.MaskedArray(value.detach().to("cpu", kept).numpy(), mask=False)
+def finished_partials(measure: Measure, partials: Mapping[Key, Partial]) -> dict[Key, Tensor]:
+    """Return the values of a measure from its partials, all those of equal shapes at once."""
+    if measure.finish is None:
+        return {}
+    alike: dict[tuple[torch.Size, ...], list[Key]] = {}
+    for place, parts in partials.items():
+        alike.setdefault(tuple(part.shape for part in parts), []).append(place)
+    found: dict[Key, Tensor] = {}
+    for places in alike.values():
+        stacked = [torch.stack(parts) for parts in zip(*(partials[place] for place in places), strict=True)]
+        found |= zip(places, measure.finish(*stacked).unbind(), strict=True)
+    return found
 
 
-def _stack(rows: Sequence[np.ma.MaskedArray | None], shape: tuple[int, ...]) -> np.ma.MaskedArray:
-    missing = np.full((len(rows), *shape), np.nan, np.float32 if shape else np.float64)
-    stacked = np.ma.MaskedArray(missing, mask=True)
-    for index, row in enumerate(rows):
-        if row is not None:
-            stacked[(index, *(slice(size) for size in row.shape))] = row
-    return stacked
+def _numpy(tensors: Sequence[Tensor]) -> list[np.ndarray]:
+    """Bring tensors to the CPU: those of one type on an accelerator in one transfer."""
+    if all(tensor.device.type == "cpu" for tensor in tensors):
+        return [tensor.detach().numpy() for tensor in tensors]
+    arrays: dict[int, np.ndarray] = {}
+    for dtype in {tensor.dtype for tensor in tensors}:
+        chosen = [number for number, tensor in enumerate(tensors) if tensor.dtype == dtype]
+        flat = torch.cat([tensors[number].detach().flatten() for number in chosen]).cpu().numpy()
+        ends = np.cumsum([tensors[number].numel() for number in chosen])
+        for number, part in zip(chosen, np.split(flat, ends[:-1]), strict=True):
+            arrays[number] = part.reshape(tensors[number].shape)
+    return [arrays[number] for number in range(len(tensors))]
 
 
 def scalars(**values: float | None) -> dict[str, np.ma.MaskedArray]:
@@ -95,8 +201,3 @@ def scalars(**values: float | None) -> dict[str, np.ma.MaskedArray]:
     return {
         name: np.ma.MaskedArray(np.float64(value), mask=False) for name, value in values.items() if value is not None
     }
-
-
-def fields_needed(measures: Iterable[Measure]) -> frozenset[str]:
-    """Return the fields of a layer's snapshot that the measures take."""
-    return frozenset(field for measure in measures if measure.scope == "layer" for field in measure.needs)

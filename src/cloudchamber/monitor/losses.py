@@ -62,8 +62,9 @@ def loss_value(loss: Loss, outputs: Tensor, targets: Tensor) -> Tensor:
         InvalidInput: if it is not a tensor.
     """
     value = call_with_copied_buffers(loss, outputs, targets) if isinstance(loss, nn.Module) else loss(outputs, targets)
-    require(isinstance(value, Tensor), "the loss returns a tensor", type(value).__name__, "return the loss itself")
-    return value
+    if isinstance(value, Tensor):
+        return value
+    raise InvalidInput(f"the loss returns a tensor; got {type(value).__name__}. Remedy: return the loss itself.")
 
 
 def detect_reduction(loss: Loss, outputs: Tensor, targets: Tensor) -> Reduction:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,35 +14,89 @@ from cloudchamber._core.errors import Unsupported
 from cloudchamber._core.record import Observation
 from cloudchamber._core.registry import quantities
 from cloudchamber._core.schema import Frame, LayerInfo
-from cloudchamber.anatomy import Capture, LayerSnapshot, capture, coverage, layer_type_of, undisturbed
+from cloudchamber.anatomy import (
+    FIELDS,
+    Capture,
+    ChosenModule,
+    Forward,
+    LayerSnapshot,
+    Plan,
+    capture,
+    coverage_table,
+    undisturbed,
+)
 from cloudchamber.measures import Measure, isotropic_groups
 from cloudchamber.monitor.environment import environment
 from cloudchamber.monitor.evaluate import Evaluation, fields_needed, scalars
+from cloudchamber.monitor.history import History, with_history
 from cloudchamber.monitor.losses import Loss, Reduction, SampleLoss, constant_predictor_loss, detect_reduction
+from cloudchamber.monitor.network_kernel import kernel_source
+from cloudchamber.monitor.positions import Positions
 from cloudchamber.monitor.probe import Probe, image_neurons, image_samples
+from cloudchamber.monitor.wrappers import device_of_model
 
 
 @dataclass(frozen=True)
 class Target:
-    """What is observed: the model, the chosen layers, the mode of the forward pass, and fields it overwrites."""
+    """What is observed.
+
+    Attributes:
+        model: the user's model.
+        layers: the modules to observe.
+        probe: the samples.
+        training_mode: whether the model runs as in training.
+        forward: calls the model.
+        positions: which positions of sequences make up features.
+        plans: what the last pass taught, to save work in later ones.
+    """
 
     model: nn.Module
-    layers: Mapping[str, nn.Module]
+    layers: Mapping[str, ChosenModule]
     probe: Probe
     training_mode: bool
-    copied: frozenset[str] = frozenset()
+    forward: Forward
+    positions: Positions = field(default_factory=Positions)
+    plans: list[Plan] = field(default_factory=list)
 
-    def capture(self, summed_loss: Callable[[Tensor], Tensor], fields: frozenset[str]) -> Capture:
-        """Run the probe once through the model."""
-        return capture(
+    def on_device(self) -> Target:
+        """Return the target with its probe where the model is now."""
+        device = device_of_model(self.model)
+        return replace(self, probe=self.probe.to(device), positions=self.positions.to(device))
+
+    def capture(
+        self,
+        summed_loss: Callable[[Tensor], Tensor],
+        fields: Iterable[str],
+        *,
+        shuffled: bool = False,
+        kernel_samples: Tensor | None = None,
+    ) -> Capture:
+        """Run the probe once through the model, as it is or shuffled."""
+        seen = capture(
             self.model,
-            self.probe.inputs,
+            (self._shuffled if shuffled else self.probe).inputs,
             summed_loss,
             layers=self.layers,
-            fields=fields,
+            fields=FIELDS.intersection(fields),
             training_mode=self.training_mode,
-            copied=self.copied,
+            forward=self.forward,
+            plan=self.plans[0] if self.plans else None,
+            kernel_samples=kernel_samples,
         )
+        self.plans[:] = [seen.plan]
+        return replace(seen, layers={key: self._of_positions(layer) for key, layer in seen.layers.items()})
+
+    @cached_property
+    def _shuffled(self) -> Probe:
+        return self.probe.shuffled()
+
+    def _of_positions(self, layer: LayerSnapshot) -> LayerSnapshot:
+        if self.positions.choice == "all":
+            return layer
+        features, gradients = (
+            self.positions.of_features(tensor, layer) for tensor in (layer.features, layer.feature_gradients)
+        )
+        return replace(layer, features=features, feature_gradients=gradients)
 
 
 @dataclass(frozen=True)
@@ -51,6 +107,7 @@ class Observer:
     sample_loss: SampleLoss
     evaluation: Evaluation
     frame: Frame
+    history: History | None = None
 
     @classmethod
     def prepared(
@@ -61,36 +118,52 @@ class Observer:
         measures: tuple[Measure, ...],
         image_count: int,
         recipe: str,
+        history: History | None = None,
     ) -> Observer:
         """Look at the model once: which layers are called, how many classes, how the loss reduces.
 
         Raises:
             Unsupported: if none of the layers can be observed.
         """
-        with undisturbed(target.probe.inputs.device):
-            seen = target.capture(lambda outputs: outputs.new_zeros(()), fields_needed(measures))
+        with undisturbed(target.probe.device):
+            seen = target.capture(lambda outputs: outputs.new_zeros(()), fields_needed(measures) | {"weight"})
             _require_layers(target, seen)
             classes = target.probe.classes(seen.outputs)
             targets = target.probe.targets
             sample_loss = SampleLoss(loss, targets, reduction or detect_reduction(loss, seen.outputs, targets))
-            evaluation = _evaluation(measures, seen, classes, target.probe, image_count)
+            evaluation = _evaluation(measures, seen, classes, target, image_count)
             frame = _frame(target, sample_loss, evaluation, seen, classes, recipe)
-        return cls(replace(target, copied=seen.copied), sample_loss, evaluation, frame)
+        return cls(target, sample_loss, evaluation, frame, history)
 
-    def observe(self, step: int, *, images: bool, **extra: float | None) -> Observation:
+    def due(self, *, images: bool, rare: bool) -> list[Measure]:
+        """Return the measures that are taken at such an observation."""
+        return [measure for measure in self.evaluation.measures if measure.due(images=images, rare=rare)]
+
+    def observe(self, step: int, *, images: bool, rare: bool, **extra: float | None) -> Observation:
         """Measure now; `extra` holds numbers that the training loop knows (train_loss, epoch)."""
-        wanted = [m for m in self.evaluation.measures if images or not m.at_image_steps]
-        with undisturbed(self.target.probe.inputs.device):
-            seen = self.target.capture(self.sample_loss.summed, fields_needed(wanted))
+        with undisturbed(self.target.probe.device):
+            seen, shuffled = self.captures(self.due(images=images, rare=rare))
             with torch.no_grad():
-                values = self.evaluation.values(seen, images=images)
+                if self.history is not None:
+                    self.history.update(step, seen.layers, self.evaluation.labels)
+                values = self.evaluation.values(seen, images=images, rare=rare, shuffled=shuffled)
         loss = seen.loss / len(self.target.probe.targets)
         return Observation(step, values | scalars(probe_loss=loss, **extra))
+
+    def captures(self, measures: list[Measure]) -> tuple[Capture, Capture | None]:
+        """Run the probe through the model, and the shuffled one if one of the measures asks for it."""
+        straight = with_history(fields_needed(m for m in measures if not m.shuffled), self.history)
+        null = [measure for measure in measures if measure.shuffled]
+        few = self.evaluation.few if "per_output_gradients" in straight else None
+        seen = self.target.capture(self.sample_loss.summed, straight, kernel_samples=few)
+        if not null:
+            return seen, None
+        return seen, self.target.capture(self.sample_loss.summed, fields_needed(null), shuffled=True)
 
 
 def _require_layers(target: Target, seen: Capture) -> None:
     if not seen.layers:
-        rows = coverage(target.model, (), target.layers, dict(seen.unusable))
+        rows = coverage_table(target.model, (), target.layers, seen.unusable)
         reasons = "; ".join(f"{row.module} is {row.coverage}" for row in rows[:5])
         raise Unsupported(
             f"at least one layer can be observed on the probe; got none: {reasons}. "
@@ -99,49 +172,50 @@ def _require_layers(target: Target, seen: Capture) -> None:
 
 
 def _evaluation(
-    measures: tuple[Measure, ...], seen: Capture, classes: int, probe: Probe, image_count: int
+    measures: tuple[Measure, ...], seen: Capture, classes: int, target: Target, image_count: int
 ) -> Evaluation:
-    labels = probe.labels(classes)
+    labels = target.probe.labels(classes)
     initial = "initial_weight" in fields_needed(measures)
     return Evaluation(
-        measures=tuple(measure for measure in measures if classes or measure.scope == "layer"),
+        measures=tuple(measure for measure in measures if classes or not measure.needs_classes),
         layers=tuple(seen.layers),
         labels=labels,
         samples=image_samples(labels, image_count),
-        neurons={key: image_neurons(layer.weight.shape[0]) for key, layer in seen.layers.items()},
-        initial_weights={key: layer.weight.clone() for key, layer in seen.layers.items()} if initial else {},
+        neurons={key: image_neurons(layer.view.width) for key, layer in seen.layers.items()},
+        initial_weights={key: _weight(layer).clone() for key, layer in seen.layers.items()} if initial else {},
+        targets=target.probe.numbers(classes, seen.outputs),
+        kernel_source=kernel_source(target.model, target.layers, target.forward, target.probe.inputs),
     )
 
 
 def _frame(
     target: Target, sample_loss: SampleLoss, evaluation: Evaluation, seen: Capture, classes: int, recipe: str
 ) -> Frame:
-    measured = {layer.module for layer in seen.layers.values()}
+    measured = {layer.view.name for layer in seen.layers.values()}
     shown = evaluation.labels[evaluation.samples.to(evaluation.labels.device)]
     return Frame(
-        layers=tuple(_layer_info(key, target.layers[layer.module], layer) for key, layer in seen.layers.items()),
-        coverage=coverage(target.model, measured, target.layers, dict(seen.unusable)),
+        layers=tuple(_layer_info(key, layer) for key, layer in seen.layers.items()),
+        coverage=coverage_table(target.model, measured, target.layers, seen.unusable),
         classes=classes,
         quantities=quantities(),
         sample_classes=tuple(shown.tolist()) if classes else (-1,) * len(shown),
         neuron_ids=tuple(tuple(evaluation.neurons[key].tolist()) for key in seen.layers),
         constants=_constants(sample_loss, evaluation, seen),
         recipe=recipe,
-        environment=environment(target.probe.inputs.device),
+        environment=environment(target.probe.device),
     )
 
 
-def _constants(sample_loss: SampleLoss, evaluation: Evaluation, seen: Capture) -> dict[str, float | list[float]]:
-    constants: dict[str, float | list[float]] = {
-        "constant_predictor_loss": constant_predictor_loss(sample_loss, seen.outputs)
-    }
+def _constants(sample_loss: SampleLoss, evaluation: Evaluation, seen: Capture) -> dict[str, Any]:
+    constants: dict[str, Any] = {"constant_predictor_loss": constant_predictor_loss(sample_loss, seen.outputs)}
     if any(measure.name == "effective_width" for measure in evaluation.measures):
-        constants["effective_width_null"] = [isotropic_groups(*layer.weight.shape) for layer in seen.layers.values()]
+        constants["effective_width_null"] = [isotropic_groups(*_weight(layer).shape) for layer in seen.layers.values()]
     return constants
 
 
-def _layer_info(key: str, module: nn.Module, layer: LayerSnapshot) -> LayerInfo:
-    entry = layer_type_of(module)
-    if entry is None:
-        raise Unsupported(f"{key} has a known layer type; got {type(module).__name__}. Remedy: skip it.")
-    return LayerInfo(key, entry.name, entry.width(module), entry.fan_in(module), layer.activation)
+def _layer_info(key: str, layer: LayerSnapshot) -> LayerInfo:
+    return LayerInfo(key, layer.view.layer_type, layer.view.width, layer.view.fan_in, layer.activation)
+
+
+def _weight(layer: LayerSnapshot) -> Tensor:
+    return layer.view.neurons() if layer.weight is None else layer.weight

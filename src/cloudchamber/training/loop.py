@@ -127,8 +127,9 @@ class Loop:
         Checkpoint.of(self._session, step).save(self._folder)
 
     def _last_observed(self, step: int) -> int:
-        every = self._recipe.observe.every
-        return step if step == self._recipe.steps else step // every * every
+        if step == self._recipe.steps:
+            return step
+        return next(earlier for earlier in range(step, -1, -1) if self._monitor.observes(earlier))
 
     def _observe(self, step: int, loss: float, *, force: bool) -> None:
         for callback in self._callbacks:

@@ -43,8 +43,10 @@ class ObserveConfig(Config):
 
     every: PositiveInt = 10
     """observe steps that are multiples of this"""
+    per_decade: PositiveInt | None = None
+    """observe so many steps per factor of ten instead, evenly on a logarithmic axis; `every` is then not used"""
     images_every: PositiveInt | None = None
-    """take cosine images and costly measures at multiples of this; null = ten times `every`"""
+    """take cosine images and costly measures at multiples of this; null = at about every tenth observation"""
     probe_samples: Annotated[int, Field(ge=2)] = 200
     """samples of the probe, equally many of each class"""
     image_samples: Annotated[int, Field(ge=2, le=MAX_IMAGE_SAMPLES)] = 100
@@ -52,11 +54,11 @@ class ObserveConfig(Config):
     layers: list[str] | None = None
     """names or patterns; null = all"""
     measures: list[str] | None = None
-    """names; null = all"""
+    """names, or groups (light, mlp2024, theorem1, kernel, neurons, all); null = what can be left on"""
 
     @model_validator(mode="after")
     def _images_among_observations(self) -> ObserveConfig:
-        if self.images_every is not None and self.images_every % self.every:
+        if self.per_decade is None and self.images_every is not None and self.images_every % self.every:
             raise ValueError(f"images_every ({self.images_every}) must be a multiple of every ({self.every})")
         return self
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,11 +13,11 @@ from cloudchamber._core.seeding import derive_seed
 from cloudchamber.data import Dataset, load_data
 from cloudchamber.interventions import initialize
 from cloudchamber.models import build_model
-from cloudchamber.monitor import Monitor
+from cloudchamber.monitor import Costs, Monitor, logarithmic
 from cloudchamber.training.batches import Batches
 from cloudchamber.training.recipe import AdamConfig, Recipe, SGDConfig
 from cloudchamber.training.recipe_text import recipe_yaml
-from cloudchamber.training.settings import device_of
+from cloudchamber.training.settings import device_of, own_settings
 
 LOSSES = {"cross_entropy": nn.functional.cross_entropy, "mse": nn.functional.mse_loss}
 
@@ -69,6 +70,14 @@ class Session:
         return loss.item()
 
 
+def observation_costs(recipe: Recipe, measures: Sequence[str] | None = None) -> Costs:
+    """Time what observing costs on a recipe's model and probe, for its own measures or others."""
+    if measures is not None:
+        recipe = recipe.model_copy(update={"observe": recipe.observe.model_copy(update={"measures": list(measures)})})
+    with own_settings(recipe, recipe.threads):
+        return Session.of(recipe).monitor.cost()
+
+
 def _loss_name(recipe: Recipe, dataset: Dataset) -> str:
     fitting = "cross_entropy" if dataset.classes else "mse"
     if recipe.loss not in (None, fitting):
@@ -91,6 +100,11 @@ def _batch_size(recipe: Recipe, dataset: Dataset) -> int:
 
 
 def _model(recipe: Recipe, dataset: Dataset) -> nn.Module:
+    if dataset.vocabulary:
+        raise InvalidRecipe(
+            f"model.name must be a network that looks words up, for {dataset.name}; got {recipe.model.name}. "
+            "Remedy: choose data of numbers."
+        )
     model = build_model(recipe.model, dataset.input_size, dataset.output_size)
     initialize(model, recipe.initialization, recipe.seed)
     return model
@@ -111,7 +125,7 @@ def _monitor(recipe: Recipe, dataset: Dataset, model: nn.Module, loss_name: str)
         model,
         probe=dataset.probe(observe.probe_samples),
         loss=LOSSES[loss_name],
-        every=observe.every,
+        every=observe.every if observe.per_decade is None else logarithmic(observe.per_decade),
         images_every=observe.images_every,
         image_samples=observe.image_samples,
         layers=observe.layers,

@@ -1,0 +1,160 @@
+"""What watching a training run costs, relative to the bare run, in both ways of observing.
+
+One process, two threads. Each round trains the bare model and every watched copy of it by a block of steps, one after
+the other in an order that turns from round to round, on the same batches; the ratio of a round is watched over bare,
+and the median over rounds counts. The bare step is zero_grad, forward, cross entropy, backward, SGD step.
+
+Run: python benchmarks/observing.py [threads]
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+import cloudchamber as cc
+from cloudchamber.models import MLP
+
+RESULTS = Path(__file__).parent / "results" / "observing.json"
+COSINES = ["feature_cosine", "gradient_cosine"]
+BLOCK = 10
+Step = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model with its batch; `rounds` blocks of steps are measured."""
+
+    name: str
+    inputs: int
+    depth: int
+    width: int
+    batch: int
+    rounds: int
+
+    def model(self) -> nn.Module:
+        """Return the model."""
+        torch.manual_seed(0)
+        return MLP(self.inputs, 10, depth=self.depth, width=self.width)
+
+    def samples(self, count: int) -> tuple[Tensor, Tensor]:
+        """Return random inputs with balanced labels: timing does not depend on what they show."""
+        return torch.rand(count, self.inputs), torch.arange(count) % 10
+
+
+CASES = (
+    Case("3072-512×8-10 MLP, batch 100", 3072, 9, 512, 100, 40),
+    Case("784-128-10 MLP, batch 128", 784, 2, 128, 128, 200),
+)
+
+
+def ways(probe: tuple[Tensor, Tensor]) -> dict[str, dict]:
+    """Return the ways of watching, by name: arguments of `Monitor`."""
+    passive = {"passive": True, "probe": probe, "images_every": 10**9}
+    return {
+        "passive, feature and gradient cosine, every step": {**passive, "every": 1, "measures": COSINES},
+        "passive, feature and gradient cosine, every 5th step": {**passive, "every": 5, "measures": COSINES},
+        "passive, feature cosine, every step": {**passive, "every": 1, "measures": COSINES[:1]},
+        "passive, group light, every step": {**passive, "every": 1, "measures": "light"},
+        "probe of 100, group mlp2024, every 10th step": {
+            "probe": probe,
+            "every": 10,
+            "images_every": 10**9,
+            "measures": "mlp2024",
+        },
+        "probe of 100, default measures, every 10th step": {"probe": probe, "every": 10, "images_every": 10**9},
+    }
+
+
+def bare(case: Case) -> Step:
+    """Return the bare training step."""
+    model, (inputs, labels) = case.model(), case.samples(case.batch)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+
+    def step(number: int) -> None:  # noqa: ARG001
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(inputs), labels).backward()
+        optimizer.step()
+
+    return step
+
+
+def watched(case: Case, options: dict, stack: ExitStack) -> Step:
+    """Return the training step of a watched copy."""
+    model, (inputs, labels) = case.model(), case.samples(case.batch)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    monitor = stack.enter_context(cc.Monitor(model, loss=nn.functional.cross_entropy, **options))
+
+    def seen(number: int) -> None:
+        with monitor.batch(number, labels):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(inputs), labels).backward()
+        optimizer.step()
+
+    def observed(number: int) -> None:
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(inputs), labels).backward()
+        optimizer.step()
+        monitor.observe(number + 1)
+
+    return seen if options.get("passive") else observed
+
+
+def seconds(step: Step, first: int) -> float:
+    """Return how long a block of steps takes, per step."""
+    start = time.perf_counter()
+    for number in range(first, first + BLOCK):
+        step(number)
+    return (time.perf_counter() - start) / BLOCK
+
+
+def measure(case: Case) -> dict[str, list[float]]:
+    """Return the seconds per step of every way, round by round."""
+    with ExitStack() as stack:
+        steps = {"bare": bare(case)}
+        steps |= {name: watched(case, options, stack) for name, options in ways(case.samples(100)).items()}
+        names, times = list(steps), {name: [] for name in steps}
+        for number in range(case.rounds + 2):
+            turn = number % len(names)
+            for name in names[turn:] + names[:turn]:
+                taken = seconds(steps[name], number * BLOCK)
+                if number >= 2:
+                    times[name].append(round(taken, 7))
+    return times
+
+
+def ratios(times: dict[str, list[float]]) -> dict[str, float]:
+    """Return the median over rounds of watched over bare."""
+    return {
+        name: statistics.median(value / step for value, step in zip(values, times["bare"], strict=True))
+        for name, values in times.items()
+        if name != "bare"
+    }
+
+
+def main(threads: int) -> None:
+    """Measure every case, print the table and keep the raw numbers."""
+    torch.set_num_threads(threads)
+    results = {}
+    for case in CASES:
+        times = measure(case)
+        results[case.name] = {"ratios": ratios(times), "seconds per step": times}
+        print(f"{case.name}: bare step {1e3 * statistics.median(times['bare']):.2f} ms")
+        for name, ratio in ratios(times).items():
+            print(f"  {name:<55} {100 * (ratio - 1):+6.1f} %")
+    machine = {"threads": threads, "torch": torch.__version__, "machine": platform.machine()}
+    RESULTS.write_text(json.dumps({"machine": machine, "block": BLOCK, "cases": results}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 2)

@@ -1,0 +1,320 @@
+"""Passive observation: the tensors of one training step's own forward and backward pass, as they come.
+
+Nothing is run a second time, and nothing is copied unless the model overwrites it in place. Hooks are there for the
+step only. The user's graph stays as it is: what is frozen has no gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from cloudchamber._core.errors import InvalidInput, Unsupported, require
+from cloudchamber.anatomy.assembling import snapshots_of
+from cloudchamber.anatomy.calls import Call, Seen, Wanted, first_argument, hooks, modules_of
+from cloudchamber.anatomy.choice import ChosenModule
+from cloudchamber.anatomy.derivatives import Derivatives, Request
+from cloudchamber.anatomy.following import Follower
+from cloudchamber.anatomy.passes import CHANGED, FIELDS_OF_PASSES, INSIDE, Sink, TrainingPass, held_only, joined
+from cloudchamber.anatomy.plan import Plan
+from cloudchamber.anatomy.quiet import undisturbed, without_autocast
+from cloudchamber.anatomy.recording import Recorder, recorded_modules
+from cloudchamber.anatomy.replay import output_tensors
+from cloudchamber.anatomy.snapshot import GRADIENT_FIELDS, GRADIENT_OF, STORED_FIELDS, LayerSnapshot
+from cloudchamber.anatomy.tracker import ActivationTracker, is_in_backward
+
+_NO_PASS = "no forward pass with a graph was made (a compiled model calls no hooks)"
+_FAILED = "its forward pass failed"
+
+
+@dataclass(frozen=True)
+class Passive:
+    """What the passes of a training step showed.
+
+    Attributes:
+        layers: a snapshot per view, with the fields that were to be held; samples of several passes one after the
+            other. Gradients are those of the loss that was differentiated, as it was scaled.
+        passes: numbers of the forward passes that count: those whose gradients arrived.
+        samples: their numbers of samples.
+        unusable: called modules and views that could not be observed, by name, with the reason.
+        reason: why no pass counts, or "".
+        plan: what was learned; hand it to the next `PassivePass`. None if nothing was.
+    """
+
+    layers: Mapping[str, LayerSnapshot]
+    passes: tuple[int, ...]
+    samples: tuple[int, ...]
+    unusable: Mapping[str, str]
+    reason: str
+    plan: Plan | None
+
+
+class PassivePass:
+    """Hooks for the forward and backward passes inside a `with` block; the update of the weights comes after it.
+
+    A forward pass counts once gradients of its tensors arrived, by exactly one backward pass. Passes without a graph
+    (evaluation), and what a backward pass computes once more (checkpointing) are not seen. Several forward and backward
+    passes (accumulated gradients) are put together, sample after sample.
+
+    The first passes of a model follow every function and copy what they see; `result.plan` spares later ones that.
+
+    Args:
+        model: the model that is trained; not compiled.
+        layers: the modules to observe, as `choose_views` returns them.
+        held: fields of `LayerSnapshot` that the result is to hold ("weight" as it is at the end of the block).
+        streamed: fields that `sink` is told at once, and that are not held. The parts of composite modules come at the
+            end of the block, as they are computed once more from what the module received.
+        sink: is told the streamed fields.
+        plan: `Passive.plan` of an earlier step.
+
+    Raises:
+        InvalidInput: if a field is none that training passes show.
+        Unsupported: if the model is compiled.
+
+    >>> from cloudchamber.anatomy import choose_views
+    >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+    >>> with PassivePass(model, choose_views(model, None), held={"features", "feature_gradients"}) as armed:
+    ...     model(torch.ones(5, 4)).sum().backward()
+    >>> armed.result.layers["0"].feature_gradients.shape
+    torch.Size([5, 8])
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        layers: Mapping[str, ChosenModule],
+        *,
+        held: Collection[str] = (),
+        streamed: Collection[str] = (),
+        sink: Sink | None = None,
+        plan: Plan | None = None,
+    ) -> None:
+        self._model, self._chosen, self._by_module = model, layers, modules_of(layers)
+        self._held, self._streamed, self._sink = frozenset(held), frozenset(streamed), sink
+        wanted = self._held | self._streamed
+        require(
+            wanted <= FIELDS_OF_PASSES and self._streamed <= STORED_FIELDS | GRADIENT_FIELDS,
+            f"a field that training passes show is one of {sorted(FIELDS_OF_PASSES)}, and a weight is not streamed",
+            sorted(wanted),
+            "observe other fields on a probe",
+        )
+        require(sink is not None or not streamed, "streamed fields have a sink", "none", "give `sink=`")
+        # Without any gradient wanted, those of the outputs only tell that a backward pass was made.
+        self._asked = frozenset(n for n, gradient in GRADIENT_OF.items() if gradient in wanted) or {"outputs"}
+        self._plan = plan if plan is not None and plan.holds_for(model, layers, training=model.training) else None
+        self._modules = tuple(model.modules()) if self._plan is None else self._plan.modules
+        require_uncompiled(self._modules)
+        self._changes = 0 if plan is None else plan.changes_of_next
+        self._tracker = ActivationTracker()
+        self._device = next((each.device for each in model.parameters()), torch.device("cpu"))
+        self._stack = ExitStack()
+        self._hooks: list[RemovableHandle] = []
+        self._passes: list[TrainingPass] = []
+        self._open: TrainingPass | None = None
+        self._armed = False
+        self._result: Passive | None = None
+
+    def __enter__(self) -> PassivePass:
+        self._armed = True
+        if self._plan is None or self._plan.follows_functions:
+            self._stack.enter_context(self._tracker)
+        first = self._model.register_forward_pre_hook(self._before_model, with_kwargs=True)
+        self._hook()
+        last = self._model.register_forward_hook(self._after_model, always_call=True)
+        self._of_model = (first, last)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._armed = False
+        self._stack.close()
+        for handle in (*self._of_model, *self._hooks, *(handle for each in self._passes for handle in each.handles)):
+            handle.remove()
+        if kind is None:
+            self._close()
+            self._result = self._assembled()
+        self._passes.clear()
+
+    @property
+    def result(self) -> Passive:
+        """What was seen; after the block."""
+        if self._result is None:
+            raise InvalidInput("a passive pass has a result after its block; got none yet. Remedy: leave it first.")
+        return self._result
+
+    @property
+    def starts(self) -> list[int]:
+        """How many samples the forward passes before each one had, while the block lasts."""
+        return list(accumulate((each.samples for each in self._passes), initial=0))
+
+    def _hook(self) -> None:
+        learning = self._plan is None
+        modules = recorded_modules(self._model, self._chosen) if self._plan is None else self._plan.hooked
+        own = self._tracker.module_hooks(self._model) if learning else ()
+        self._hooks = [*own, *hooks(modules, self._by_module, self._after, self._before_random)]
+
+    def _before_model(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+        if module is self._model and _is_seen():
+            self._close()
+            self._begin(args, kwargs, whole=True)
+
+    def _after_model(self, module: nn.Module, args: tuple, output: Any) -> None:  # noqa: ARG002
+        if module is self._model and self._open is not None:
+            self._open.broken = _FAILED if output is None else ""
+            self._close()
+
+    def _before_random(self, module: nn.Module, args: tuple) -> None:
+        if _is_seen():
+            (self._open or self._begin(args, {}, whole=False)).run.before_random(module, args)
+
+    def _after(self, module: nn.Module, args: tuple, kwargs: dict[str, Any], output: Any) -> None:
+        if _is_seen():
+            (self._open or self._begin(args, kwargs, whole=False)).run.after(module, args, kwargs, output)
+
+    def _begin(self, args: tuple, kwargs: dict[str, Any], *, whole: bool) -> TrainingPass:
+        first = first_argument(args, kwargs)
+        tensors = (first,) if isinstance(first, Tensor) else output_tensors((args, kwargs))
+        samples = next((tensor.shape[0] for tensor in tensors if tensor.ndim), 0)
+        wanted = Wanted(
+            (self._held if self._plan else self._held | self._streamed) & STORED_FIELDS,
+            self._plan.copied if self._plan else None,
+            everywhere=self._plan is None,
+            change=False,
+            watch=self._watch,
+            watched=frozenset(self._asked | self._streamed),
+        )
+        self._tracker.forget()
+        if self._plan is None:
+            run: Recorder | Follower = Recorder(self._chosen, samples, wanted, self._tracker)
+        else:
+            run = Follower(self._plan, samples, wanted, self._tracker)
+        self._open = TrainingPass(len(self._passes), samples, whole, run, self._plan)
+        self._passes.append(self._open)
+        return self._open
+
+    def _close(self) -> None:
+        """End the forward pass that is under way."""
+        ended, self._open = self._open, None
+        if ended is None:
+            return
+        if isinstance(ended.run, Recorder):
+            self._learn(ended, ended.run)
+        elif not ended.run.as_planned:
+            ended.broken = ended.broken or CHANGED
+
+    def _learn(self, ended: TrainingPass, run: Recorder) -> None:
+        if ended.broken or not run.calls:
+            return
+        self._plan = run.plan(self._modules, training_mode=self._model.training, changes=self._changes)
+        ended.plan = self._plan
+        self._tracker.forget()
+        for handle in self._hooks:
+            handle.remove()
+        if self._armed:
+            self._hook()
+        for number, call in enumerate(run.calls):
+            for name, seen in call.seen.items() if isinstance(call, Call) else ():
+                if name in self._streamed and seen.value is not None:
+                    self._tell("forward", ended, self._plan.calls[number].key, name, seen.value)
+
+    def _watch(self, number: int, name: str, tensor: Tensor, seen: Seen) -> None:
+        """See a tensor of a layer: ask for its gradient, and tell the sink."""
+        now = self._open
+        if now is None:
+            return
+        if tensor.requires_grad and (name in self._asked or name.isdigit()):
+            now.handles.append(tensor.register_hook(partial(self._arrived, now, number, name, seen)))
+        if name in self._streamed and now.plan is not None:
+            self._tell("forward", now, now.plan.calls[number].key, name, tensor)
+
+    def _tell(self, method: str, of: TrainingPass, key: str, name: str, tensor: Tensor) -> None:
+        """Tell the sink, outside of the caller's autocast."""
+        if torch.is_autocast_enabled(self._device.type):
+            with without_autocast(self._device):
+                getattr(self._sink, method)(of.number, key, name, tensor.detach())
+        else:
+            getattr(self._sink, method)(of.number, key, name, tensor.detach())
+
+    def _arrived(self, of: TrainingPass, number: int, name: str, seen: Seen, gradient: Tensor) -> None:
+        if not self._armed or (of.learning and of.superseded(number, name, seen)):
+            return
+        if of is self._open:
+            of.broken = INSIDE if of.whole else ""
+            self._close()
+        kind = GRADIENT_OF.get(name)
+        of.arrived((number, name), gradient, hold=kind is None or kind in self._held)
+        if kind in self._streamed and of.plan is not None:
+            self._tell("gradient", of, of.plan.calls[number].key, kind, gradient)
+
+    def _assembled(self) -> Passive:
+        counted = [each for each in self._passes if not each.reason]
+        reason = "" if counted else next((each.reason for each in self._passes), _NO_PASS)
+        unusable = dict(self._plan.unusable) if self._plan else {}
+        with self._undisturbed():
+            found = [self._snapshots(each, unusable) for each in counted]
+        if self._plan is not None:
+            self._plan.served += len(counted)
+            self._plan.wrong = any(each.broken == CHANGED for each in self._passes)
+        numbers, samples = (tuple(each.number for each in counted), tuple(each.samples for each in counted))
+        return Passive(joined(found), numbers, samples, unusable, reason, self._plan)
+
+    def _undisturbed(self) -> AbstractContextManager[object]:
+        if self._plan is None or not self._plan.composites:  # then nothing is computed
+            return nullcontext()
+        return undisturbed(self._device)
+
+    def _snapshots(self, each: TrainingPass, unusable: dict[str, str]) -> Mapping[str, LayerSnapshot]:
+        lost = each.forget_overwritten() if self._held else None
+        if lost and each.plan is not None:
+            each.plan.copied |= lost
+        request = Request(self._held | self._streamed)
+        if not self._held and each.plan is not None and not each.plan.composites:
+            return each.plan.empty_snapshots
+        derivatives = Derivatives(each.held_gradients())
+        found, reasons = snapshots_of(each.run.calls, derivatives, request, each.samples)
+        unusable |= reasons
+        for key, snapshot in found.items():
+            if snapshot.view.part:
+                self._tell_part(each, key, snapshot)
+        if not self._streamed:
+            return found
+        return {key: held_only(snapshot, self._held) for key, snapshot in found.items()}
+
+    def _tell_part(self, of: TrainingPass, key: str, snapshot: LayerSnapshot) -> None:
+        for name in sorted(self._streamed):
+            value = getattr(snapshot, name)
+            if value is not None:
+                self._tell("gradient" if name in GRADIENT_FIELDS else "forward", of, key, name, value)
+
+
+def require_uncompiled(modules: tuple[nn.Module, ...]) -> None:
+    """Refuse modules that are compiled: they call no hooks that come later.
+
+    Raises:
+        Unsupported: if one is.
+    """
+    for module in modules:
+        if module._compiled_call_impl is not None or "_orig_mod" in module._modules:
+            raise Unsupported(
+                f"a training pass is seen of a model that is not compiled; got {type(module).__name__}, which is. "
+                "Remedy: observe it on a probe, or train it uncompiled."
+            )
+
+
+def _is_seen() -> bool:
+    """Whether what is computed now is part of a forward pass that can be differentiated."""
+    return (
+        torch.is_grad_enabled()
+        and not is_in_backward()  # where checkpointed parts are computed once more
+        and torch._C._functorch.peek_interpreter_stack() is None  # pyright: ignore
+    )

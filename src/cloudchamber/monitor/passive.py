@@ -1,0 +1,254 @@
+"""Passive observation: measures of a training batch from its own forward and backward pass.
+
+What is heavy is computed while the pass runs, to small sums; the rest of it waits until many steps can be finished at
+once, so that watching every step costs little.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cloudchamber._core.errors import require
+from cloudchamber._core.record import Observation
+from cloudchamber.anatomy import FIELDS_OF_PASSES, Capture, LayerSnapshot, Passive, PassivePass, Plan, undisturbed
+from cloudchamber.measures import Measure
+from cloudchamber.measures.partials import Partial
+from cloudchamber.monitor.evaluate import Place, fields_needed, scalars
+from cloudchamber.monitor.history import with_history
+from cloudchamber.monitor.observer import Observer
+
+_log = logging.getLogger("cloudchamber")
+MOST_PENDING = 64
+"""How many steps wait at most before they are finished."""
+
+Labels = Tensor | Sequence[Tensor]
+
+
+def available(measure: Measure) -> bool:
+    """Whether a training batch's own pass shows what a measure takes."""
+    fields = fields_needed([measure]) - {"initial_weight"}
+    own = measure.scope == "layer" and not measure.shuffled and measure.subset != "samples"
+    return own and fields <= FIELDS_OF_PASSES
+
+
+def is_streamed(measure: Measure) -> bool:
+    """Whether what is heavy of a measure is a small sum over one tensor."""
+    return measure.partial is not None and available(measure)
+
+
+@dataclass
+class _Step:
+    """What is known of one observed step until it is finished."""
+
+    step: int
+    streamed: list[Measure]
+    partials: dict[Place, Partial]
+    values: dict[str, np.ma.MaskedArray]
+    train_loss: float | Tensor | None = None
+    epoch: float | None = None
+
+
+@dataclass
+class PassiveObserver:
+    """An observer that is told what the training batches show.
+
+    Attributes:
+        observer: the layers, the measures and the frame.
+        plan: what earlier passes taught.
+        pending: steps that are not finished yet.
+        done: observations of finished steps.
+    """
+
+    observer: Observer
+    plan: Plan | None = None
+    pending: list[_Step] = field(default_factory=list)
+    done: list[Observation] = field(default_factory=list)
+
+    def add(self, step: _Step) -> None:
+        """Take a step that was seen; when many wait, they are finished."""
+        self.pending.append(step)
+        if len(self.pending) >= MOST_PENDING:
+            self.done += self._finished()
+
+    def finished(self) -> list[Observation]:
+        """Finish the steps that wait and return them in their order."""
+        done, self.done = self.done + self._finished(), []
+        return done
+
+    def _finished(self) -> list[Observation]:
+        """Finish all steps that wait at once: that costs little more than one."""
+        steps, self.pending = self.pending, []
+        if not steps:
+            return []
+        evaluation = self.observer.evaluation
+        places = {(index, place): parts for index, step in enumerate(steps) for place, parts in step.partials.items()}
+        with undisturbed(self.observer.target.probe.device), torch.no_grad():
+            found = evaluation.finished(places)
+            observations = []
+            for index, step in enumerate(steps):
+                own = {place: value for (of, place), value in found.items() if of == index}
+                values = step.values | evaluation.arrays(own, step.streamed)
+                extra = scalars(train_loss=_number(step.train_loss), epoch=step.epoch)
+                observations.append(Observation(step.step, values | extra))
+        return observations
+
+
+class BatchPass:
+    """The region in which a training batch is seen; `Monitor.batch` makes it.
+
+    Attributes:
+        train_loss: set it to the batch's loss to have it recorded.
+    """
+
+    def __init__(
+        self,
+        of: PassiveObserver,
+        step: int,
+        due: list[Measure],
+        labels: Labels | None,
+        scale: float | None,
+        epoch: float | None,
+    ) -> None:
+        self.train_loss: float | Tensor | None = None
+        self._of, self._step, self._scale, self._epoch = of, step, scale, epoch
+        self._labels = _joined(labels)
+        held = with_history(fields_needed(m for m in due if not is_streamed(m)), of.observer.history)
+        # What is held anyway need not be summed up beforehand.
+        self._streamed = [m for m in due if is_streamed(m) and held.isdisjoint(fields_needed([m]))]
+        self._whole = [m for m in due if m not in self._streamed]
+        self._features = [m for m in self._streamed if "features" in m.takes.values()]
+        self._gradients = [m for m in self._streamed if "feature_gradients" in m.takes.values()]
+        self._numbers = {key: number for number, key in enumerate(of.observer.evaluation.layers)}
+        self._sums: dict[tuple[int, Place], Partial] = {}
+        self._starts: list[int] = []
+        target = of.observer.target
+        self._pass = PassivePass(
+            target.model,
+            target.layers,
+            held=held & FIELDS_OF_PASSES,
+            streamed=fields_needed(self._streamed) & FIELDS_OF_PASSES,
+            sink=self,
+            plan=of.plan,
+        )
+
+    def __enter__(self) -> BatchPass:
+        self._pass.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._starts = self._pass.starts
+        self._pass.__exit__(kind, error, trace)
+        if kind is not None:
+            return
+        seen = self._pass.result
+        self._of.plan = seen.plan
+        if seen.reason:
+            _log.warning("Step %d was not observed: %s.", self._step, seen.reason)
+            return
+        counted, values = self._counted(seen), self._values(seen)
+        self._of.add(_Step(self._step, self._streamed, counted, values, self.train_loss, self._epoch))
+
+    def forward(self, number: int, key: str, field: str, tensor: Tensor) -> None:  # noqa: ARG002
+        """Sum up features when they exist."""
+        if key in self._numbers and len(tensor):
+            for measure in self._features:
+                self._add(number, key, measure, tensor)
+
+    def gradient(self, number: int, key: str, field: str, tensor: Tensor) -> None:  # noqa: ARG002
+        """Sum up gradients, class by class, when they exist."""
+        if key in self._numbers:
+            for measure in self._gradients:
+                self._add(number, key, measure, tensor, *self._classes(number, tensor))
+
+    def _add(self, number: int, key: str, measure: Measure, tensor: Tensor, *classes: Tensor | int) -> None:
+        if measure.partial is not None:
+            with torch.no_grad():
+                self._sums[number, (measure.name, self._numbers[key])] = measure.partial(tensor, *classes)
+
+    def _classes(self, number: int, tensor: Tensor) -> tuple[Tensor, int]:
+        labels = self._of_samples(self._pass.starts[number], len(tensor), tensor.device)
+        return labels, max(self._of.observer.frame.classes, 1)
+
+    def _of_samples(self, start: int, count: int, device: torch.device) -> Tensor:
+        """The classes of samples of the block; without labels all are one class."""
+        if self._labels is None:
+            return torch.zeros(count, dtype=torch.int64, device=device)
+        require(
+            start + count <= len(self._labels),
+            "`labels` holds the class of every sample of the block's passes",
+            f"{len(self._labels)} labels for at least {start + count} samples",
+            "pass the labels of all micro-batches, in their order",
+        )
+        return self._labels[start : start + count].to(device)
+
+    def _counted(self, seen: Passive) -> dict[Place, Partial]:
+        """The sums of the passes that count, put together."""
+        merged: dict[Place, Partial] = {}
+        for (number, place), parts in self._sums.items():
+            if number in seen.passes:
+                merged[place] = parts if place not in merged else _merged(merged[place], parts)
+        return merged
+
+    def _values(self, seen: Passive) -> dict[str, np.ma.MaskedArray]:
+        """The measures that take whole tensors."""
+        history = self._of.observer.history
+        if not self._whole and history is None:
+            return {}
+        factors = self._factors(seen)
+        layers = {key: _in_units(layer, factors) for key, layer in seen.layers.items()}
+        counted = zip(seen.passes, seen.samples, strict=True)
+        labels = torch.cat([self._of_samples(self._starts[n], m, factors.device) for n, m in counted])
+        evaluation = replace(self._of.observer.evaluation, measures=tuple(self._whole), labels=labels)
+        nothing = Capture(layers, factors[:0], 0.0, {}, seen.plan) if seen.plan is not None else None
+        with undisturbed(factors.device), torch.no_grad():
+            if history is not None:
+                history.update(self._step, layers, labels)
+            return {} if nothing is None else evaluation.values(nothing, images=True, rare=True)
+
+    def _factors(self, seen: Passive) -> Tensor:
+        """For every sample, what makes its gradient that of `loss_x`: n for the mean over n samples."""
+        mean = self._of.observer.sample_loss.reduction == "mean"
+        scale = 1.0 if self._scale is None else float(self._scale)
+        each = [torch.full((count,), (count if mean else 1.0) / scale) for count in seen.samples]
+        return torch.cat(each).to(self._of.observer.target.probe.device)
+
+
+def _joined(labels: Labels | None) -> Tensor | None:
+    if labels is None:
+        return None
+    parts = [labels] if isinstance(labels, Tensor) else list(labels)
+    shapes = [tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__ for part in parts]
+    require(
+        bool(parts) and all(isinstance(p, Tensor) and p.ndim == 1 and not p.is_floating_point() for p in parts),
+        "`labels` is a tensor (n,) with the class of each sample, or one per micro-batch",
+        shapes,
+        "pass those, or leave it out where there are no classes",
+    )
+    return torch.cat([part.detach().long() for part in parts])
+
+
+def _merged(first: Partial, second: Partial) -> Partial:
+    """The sums of two micro-batches: directions add up, lengths and classes come one after the other."""
+    return (first[0] + second[0], *(torch.cat(parts) for parts in zip(first[1:], second[1:], strict=True)))
+
+
+def _in_units(layer: LayerSnapshot, factors: Tensor) -> LayerSnapshot:
+    scaled = {
+        name: value * factors.to(value.dtype).view(-1, *[1] * (value.ndim - 1))
+        for name in ("feature_gradients", "output_gradients")
+        if (value := getattr(layer, name)) is not None
+    }
+    return replace(layer, **scaled)
+
+
+def _number(value: float | Tensor | None) -> float | None:
+    return None if value is None else float(value)
