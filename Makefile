@@ -23,6 +23,7 @@ pictures: .venv/.run
 
 benchmarks: .venv/.run
 	$(BIN)/python benchmarks/observation_cost.py
+	$(BIN)/python benchmarks/observing.py
 	$(BIN)/python benchmarks/measures.py
 
 .venv/.run: pyproject.toml constraints.txt
@@ -32,7 +33,7 @@ benchmarks: .venv/.run
 	touch $@
 
 .venv/.test: .venv/.run
-	$(BIN)/pip install --quiet --editable '.[dev]'
+	$(BIN)/pip install --quiet --editable '.[dev,papers]'
 	touch $@
 
 clean:

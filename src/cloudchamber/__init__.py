@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from cloudchamber.diagnosis import find_phases as find_phases
     from cloudchamber.monitor import Monitor as Monitor
     from cloudchamber.monitor import logarithmic as logarithmic
+    from cloudchamber.predict import predict as predict
     from cloudchamber.reporting import write_report as write_report
     from cloudchamber.training import Recipe as Recipe
     from cloudchamber.training import load_recipe as load_recipe
@@ -58,6 +59,7 @@ _HOME = {
     "dense_view": "cloudchamber.anatomy",
     "Monitor": "cloudchamber.monitor",
     "logarithmic": "cloudchamber.monitor",
+    "predict": "cloudchamber.predict",
     "write_report": "cloudchamber.reporting",
     "Recipe": "cloudchamber.training",
     "load_recipe": "cloudchamber.training",

@@ -49,10 +49,11 @@ def test_no_two_quantities_look_alike():
 
 
 def test_groups():
-    light = {"feature_cosine", "gradient_cosine", "class_accuracy", "weight_norm", "relative_distance", "dead_fraction"}
+    light = {"feature_cosine", "gradient_cosine", "class_accuracy"}
     assert names("light") == light
     assert light < names("default")
-    assert {name for name in names("default") if not all_measures()[name].at_image_steps} == light
+    often = {name for name in names("default") if not all_measures()[name].at_image_steps}
+    assert often == light | {"weight_norm", "relative_distance", "dead_fraction"}
     assert names("theorem1") == {name for name in NAMES if "primary" in name or "noise_strength" in name}
     assert names("kernel") == {name for name in NAMES if name.startswith("kernel")}
     assert not names("default") & (names("theorem1") | names("kernel"))
@@ -140,7 +141,7 @@ def test_descriptions_are_rows_for_a_table():
     assert set(rows) == set(NAMES)
     row = rows["relative_distance"]
     assert (row.symbol, row.unit, row.bounds) == ("RD", "1", (0.0, math.inf))
-    assert row.groups == ("default", "light", "neurons")
+    assert row.groups == ("default", "neurons")
     assert row.needs == ("initial_norm", "initial_weight", "weight")
     assert row.frequency == "every observation"
     assert row.source == "overview2025, Section 5, Eq. (5)"

@@ -121,13 +121,11 @@ class Wanted:
     @cached_property
     def names(self) -> frozenset[str]:
         """Of what anything is kept or told: inputs, outputs, features."""
-        everything = self.everywhere or self.copied is None
-        told = self.watched if self.watch is not None else frozenset[str]()
-        return frozenset(
-            name
-            for name, fields in _NEEDS_EDGE.items()
-            if everything or name in told or name in self.fields or not fields.isdisjoint(self.fields)
-        )
+        return self._kept | (self.watched if self.watch is not None else frozenset())
+
+    @cached_property
+    def _kept(self) -> frozenset[str]:
+        return frozenset(name for name in _NEEDS_EDGE if self.copied is None or name in self._edged | self.fields)
 
     @cached_property
     def _edged(self) -> frozenset[str]:
@@ -137,17 +135,15 @@ class Wanted:
 
     def look(self, number: int, name: str, tensor: Tensor) -> Seen:
         """Return what is kept of one tensor of one call."""
-        if name not in self.names:
-            return NOTHING
-        seen = self._seen(number, name, tensor)
-        if self.watch is not None:
+        seen = self._seen(number, name, tensor) if name in self._kept else NOTHING
+        if self.watch is not None and name in self.watched:
             self.watch(number, name, tensor, seen)
         return seen
 
     def _seen(self, number: int, name: str, tensor: Tensor) -> Seen:
         edge = get_gradient_edge(tensor) if name in self._edged and tensor.requires_grad else None
         if name not in self.fields:
-            return NOTHING if edge is None and not self.everywhere else Seen(None, NOTHING.original, 0, edge)
+            return Seen(None, NOTHING.original, 0, edge)
         value = tensor.detach()
         copy = self.copied is None or (number, name) in self.copied
         original = partial(_same, value if self.copied is None or not copy else None)

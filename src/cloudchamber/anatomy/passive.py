@@ -7,9 +7,8 @@ step only. The user's graph stays as it is: what is frozen has no gradient.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, cached_property, partial
 from itertools import accumulate
 from types import TracebackType
 from typing import Any
@@ -98,26 +97,16 @@ class PassivePass:
         sink: Sink | None = None,
         plan: Plan | None = None,
     ) -> None:
-        self._model, self._chosen, self._by_module = model, layers, modules_of(layers)
-        self._held, self._streamed, self._sink = frozenset(held), frozenset(streamed), sink
-        wanted = self._held | self._streamed
-        require(
-            wanted <= FIELDS_OF_PASSES and self._streamed <= STORED_FIELDS | GRADIENT_FIELDS,
-            f"a field that training passes show is one of {sorted(FIELDS_OF_PASSES)}, and a weight is not streamed",
-            sorted(wanted),
-            "observe other fields on a probe",
-        )
+        self._model, self._chosen, self._sink = model, layers, sink
+        self._held, self._streamed = frozenset(held), frozenset(streamed)
         require(sink is not None or not streamed, "streamed fields have a sink", "none", "give `sink=`")
-        # Without any gradient wanted, those of the outputs only tell that a backward pass was made.
-        self._asked = frozenset(n for n, gradient in GRADIENT_OF.items() if gradient in wanted) or {"outputs"}
+        self._asked, self._only_witness = _asked(self._held, self._streamed)
         self._plan = plan if plan is not None and plan.holds_for(model, layers, training=model.training) else None
         self._modules = tuple(model.modules()) if self._plan is None else self._plan.modules
         require_uncompiled(self._modules)
         self._changes = 0 if plan is None else plan.changes_of_next
         self._tracker = ActivationTracker()
-        self._device = next((each.device for each in model.parameters()), torch.device("cpu"))
-        self._stack = ExitStack()
-        self._hooks: list[RemovableHandle] = []
+        self._handles: list[RemovableHandle] = []
         self._passes: list[TrainingPass] = []
         self._open: TrainingPass | None = None
         self._armed = False
@@ -125,21 +114,21 @@ class PassivePass:
 
     def __enter__(self) -> PassivePass:
         self._armed = True
-        if self._plan is None or self._plan.follows_functions:
-            self._stack.enter_context(self._tracker)
-        first = self._model.register_forward_pre_hook(self._before_model, with_kwargs=True)
+        self._tracks = self._plan is None or self._plan.follows_functions
+        if self._tracks:
+            self._tracker.__enter__()
         self._hook()
-        last = self._model.register_forward_hook(self._after_model, always_call=True)
-        self._of_model = (first, last)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._armed = False
-        self._stack.close()
-        for handle in (*self._of_model, *self._hooks, *(handle for each in self._passes for handle in each.handles)):
-            handle.remove()
+        if self._tracks:
+            self._tracker.__exit__(kind, error, trace)
+        for handles in (self._handles, *(each.handles for each in self._passes)):
+            for handle in handles:
+                handle.remove()
         if kind is None:
             self._close()
             self._result = self._assembled()
@@ -158,10 +147,17 @@ class PassivePass:
         return list(accumulate((each.samples for each in self._passes), initial=0))
 
     def _hook(self) -> None:
-        learning = self._plan is None
-        modules = recorded_modules(self._model, self._chosen) if self._plan is None else self._plan.hooked
-        own = self._tracker.module_hooks(self._model) if learning else ()
-        self._hooks = [*own, *hooks(modules, self._by_module, self._after, self._before_random)]
+        self._handles.append(self._model.register_forward_pre_hook(self._before_model, with_kwargs=True))
+        if self._plan is None:
+            self._handles += self._tracker.module_hooks(self._model)
+            modules = recorded_modules(self._model, self._chosen)
+            self._handles += hooks(modules, modules_of(self._chosen), self._after, self._before_random)
+        elif self._plan.composites:
+            self._handles += hooks(self._plan.hooked, modules_of(self._chosen), self._after, self._before_random)
+        else:
+            for module in self._plan.hooked:
+                self._handles.append(module.register_forward_hook(self._after, with_kwargs=True))
+        self._handles.append(self._model.register_forward_hook(self._after_model, always_call=True))
 
     def _before_model(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
         if module is self._model and _is_seen():
@@ -191,7 +187,7 @@ class PassivePass:
             everywhere=self._plan is None,
             change=False,
             watch=self._watch,
-            watched=frozenset(self._asked | self._streamed),
+            watched=self._asked | self._streamed,
         )
         self._tracker.forget()
         if self._plan is None:
@@ -218,7 +214,7 @@ class PassivePass:
         self._plan = run.plan(self._modules, training_mode=self._model.training, changes=self._changes)
         ended.plan = self._plan
         self._tracker.forget()
-        for handle in self._hooks:
+        for handle in self._handles:
             handle.remove()
         if self._armed:
             self._hook()
@@ -232,15 +228,20 @@ class PassivePass:
         now = self._open
         if now is None:
             return
-        if tensor.requires_grad and (name in self._asked or name.isdigit()):
+        if tensor.requires_grad and self._asks(now, number, name):
             now.handles.append(tensor.register_hook(partial(self._arrived, now, number, name, seen)))
         if name in self._streamed and now.plan is not None:
             self._tell("forward", now, now.plan.calls[number].key, name, tensor)
 
+    def _asks(self, now: TrainingPass, number: int, name: str) -> bool:
+        if self._only_witness and now.plan is not None and now.plan.witness is not None:
+            return number == now.plan.witness and (name == "outputs" or name.isdigit())
+        return name in self._asked or name.isdigit()
+
     def _tell(self, method: str, of: TrainingPass, key: str, name: str, tensor: Tensor) -> None:
         """Tell the sink, outside of the caller's autocast."""
-        if torch.is_autocast_enabled(self._device.type):
-            with without_autocast(self._device):
+        if torch.is_autocast_enabled(tensor.device.type):
+            with without_autocast(tensor.device):
                 getattr(self._sink, method)(of.number, key, name, tensor.detach())
         else:
             getattr(self._sink, method)(of.number, key, name, tensor.detach())
@@ -251,6 +252,8 @@ class PassivePass:
         if of is self._open:
             of.broken = INSIDE if of.whole else ""
             self._close()
+        if of.plan is not None and of.plan.witness is None:
+            of.plan.witness = number
         kind = GRADIENT_OF.get(name)
         of.arrived((number, name), gradient, hold=kind is None or kind in self._held)
         if kind in self._streamed and of.plan is not None:
@@ -260,27 +263,29 @@ class PassivePass:
         counted = [each for each in self._passes if not each.reason]
         reason = "" if counted else next((each.reason for each in self._passes), _NO_PASS)
         unusable = dict(self._plan.unusable) if self._plan else {}
-        with self._undisturbed():
+        if self._plan is not None and self._plan.composites:
+            with undisturbed(self._device):
+                found = [self._snapshots(each, unusable) for each in counted]
+        else:  # nothing is computed
             found = [self._snapshots(each, unusable) for each in counted]
         if self._plan is not None:
             self._plan.served += len(counted)
             self._plan.wrong = any(each.broken == CHANGED for each in self._passes)
+            self._plan.witness = self._plan.witness if counted else None
         numbers, samples = (tuple(each.number for each in counted), tuple(each.samples for each in counted))
         return Passive(joined(found), numbers, samples, unusable, reason, self._plan)
 
-    def _undisturbed(self) -> AbstractContextManager[object]:
-        if self._plan is None or not self._plan.composites:  # then nothing is computed
-            return nullcontext()
-        return undisturbed(self._device)
+    @cached_property
+    def _device(self) -> torch.device:
+        return next((each.device for each in self._model.parameters()), torch.device("cpu"))
 
     def _snapshots(self, each: TrainingPass, unusable: dict[str, str]) -> Mapping[str, LayerSnapshot]:
         lost = each.forget_overwritten() if self._held else None
         if lost and each.plan is not None:
             each.plan.copied |= lost
-        request = Request(self._held | self._streamed)
         if not self._held and each.plan is not None and not each.plan.composites:
             return each.plan.empty_snapshots
-        derivatives = Derivatives(each.held_gradients())
+        request, derivatives = Request(self._held | self._streamed), Derivatives(each.held_gradients())
         found, reasons = snapshots_of(each.run.calls, derivatives, request, each.samples)
         unusable |= reasons
         for key, snapshot in found.items():
@@ -295,6 +300,24 @@ class PassivePass:
             value = getattr(snapshot, name)
             if value is not None:
                 self._tell("gradient" if name in GRADIENT_FIELDS else "forward", of, key, name, value)
+
+
+@cache
+def _asked(held: frozenset[str], streamed: frozenset[str]) -> tuple[frozenset[str], bool]:
+    """Return of what gradients are asked for, and whether they only tell that a backward pass was made.
+
+    Raises:
+        InvalidInput: if a field is none that training passes show.
+    """
+    wanted = held | streamed
+    require(
+        wanted <= FIELDS_OF_PASSES and streamed <= STORED_FIELDS | GRADIENT_FIELDS,
+        f"a field that training passes show is one of {sorted(FIELDS_OF_PASSES)}, and a weight is not streamed",
+        sorted(wanted),
+        "observe other fields on a probe",
+    )
+    asked = frozenset(name for name, gradient in GRADIENT_OF.items() if gradient in wanted)
+    return asked or frozenset({"outputs"}), not asked
 
 
 def require_uncompiled(modules: tuple[nn.Module, ...]) -> None:

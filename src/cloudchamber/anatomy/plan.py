@@ -81,6 +81,7 @@ class Plan:
         changes: how many plans before this one were found wrong soon.
         served: how many passes went as planned.
         wrong: whether a pass did not.
+        witness: the number of a call whose output's gradient shows that a backward pass was made; None = not known.
     """
 
     modules: tuple[nn.Module, ...]
@@ -94,6 +95,7 @@ class Plan:
     changes: int = 0
     served: int = 0
     wrong: bool = False
+    witness: int | None = None
 
     @property
     def changes_of_next(self) -> int:

@@ -93,6 +93,15 @@ def report(
 
 
 @app.command()
+def predict(recipe: RecipeFile = None, overrides: Overrides = None) -> None:
+    """Say, before a single step, whether a recipe's training will leave its plateau, and why."""
+    from cloudchamber.predict import predict_recipe
+    from cloudchamber.training import load_recipe
+
+    typer.echo(str(predict_recipe(load_recipe(recipe, overrides or []))))
+
+
+@app.command()
 def diagnose(folder: Folder) -> None:
     """Say what happened in a run: what, where, the evidence, how sure, what to change."""
     from cloudchamber._core.storage import open_record

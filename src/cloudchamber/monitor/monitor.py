@@ -119,9 +119,8 @@ class Monitor:
         self._history = History() if history else None
         self._is_passive, self._began = passive, False
         self._passive: PassiveObserver | None = None
-        self._passive_measures = tuple(measure for measure in self._measures if available(measure))
         if passive:
-            _require_available(self._passive_measures, self._measures, chosen=measures is not None)
+            _require_available(self._measures, chosen=measures is not None)
 
     def __enter__(self) -> Monitor:
         require(self._buffer is None, "a monitor is entered once", "a second time", "make a new Monitor")
@@ -240,9 +239,8 @@ class Monitor:
         self._began = True
         if not self._schedule(self._announced):
             return nullcontext()
-        images = self._images(self._announced)
-        due = [m for m in self._passive_measures if m.due(images=images, rare=images)]
-        return BatchPass(passive, self._announced, due, labels, scale, _number("epoch", epoch))
+        wanted = passive.wanted(images=self._images(self._announced))
+        return BatchPass(passive, self._announced, wanted, labels, scale, _number("epoch", epoch))
 
     def _observe(self, observer: Observer, step: int, *, images: bool, **extra: float | None) -> Observation:
         observation = observer.observe(step, images=images, rare=images and self._rare_is_due(), **extra)
@@ -353,10 +351,10 @@ def _require_arguments(model: object, loss: object, mode: object, reduction: obj
     )
 
 
-def _require_available(available: Sequence[Measure], chosen_measures: Sequence[Measure], *, chosen: bool) -> None:
-    lost = [measure.name for measure in chosen_measures if measure not in available]
+def _require_available(measures: Sequence[Measure], *, chosen: bool) -> None:
+    lost = [measure.name for measure in measures if not available(measure)]
     require(
-        bool(available),
+        len(lost) < len(measures),
         "a passive monitor takes a measure that a training batch's own pass shows",
         lost,
         "choose for example measures='light', or observe a probe",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from types import TracebackType
 
 import numpy as np
@@ -43,12 +44,49 @@ def is_streamed(measure: Measure) -> bool:
     return measure.partial is not None and available(measure)
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """What is taken at a step.
+
+    Attributes:
+        streamed: the measures whose sums are taken while the pass runs.
+        whole: those that take whole tensors, after it.
+        held: the fields that these take.
+    """
+
+    streamed: tuple[Measure, ...]
+    whole: tuple[Measure, ...]
+    held: frozenset[str]
+
+    @classmethod
+    def of(cls, due: Sequence[Measure], observer: Observer) -> _Wanted:
+        """Divide the measures: what is held anyway need not be summed up beforehand."""
+        held = with_history(fields_needed(m for m in due if not is_streamed(m)), observer.history)
+        streamed = tuple(m for m in due if is_streamed(m) and held.isdisjoint(fields_needed([m])))
+        return cls(streamed, tuple(m for m in due if m not in streamed), held & FIELDS_OF_PASSES)
+
+    @cached_property
+    def fields(self) -> frozenset[str]:
+        """The fields that are summed up."""
+        return fields_needed(self.streamed) & FIELDS_OF_PASSES
+
+    @cached_property
+    def of_features(self) -> tuple[Measure, ...]:
+        """The streamed measures of features."""
+        return tuple(m for m in self.streamed if "features" in m.takes.values())
+
+    @cached_property
+    def of_gradients(self) -> tuple[Measure, ...]:
+        """The streamed measures of gradients, class by class."""
+        return tuple(m for m in self.streamed if "feature_gradients" in m.takes.values())
+
+
 @dataclass
 class _Step:
     """What is known of one observed step until it is finished."""
 
     step: int
-    streamed: list[Measure]
+    streamed: tuple[Measure, ...]
     partials: dict[Place, Partial]
     values: dict[str, np.ma.MaskedArray]
     train_loss: float | Tensor | None = None
@@ -70,6 +108,19 @@ class PassiveObserver:
     plan: Plan | None = None
     pending: list[_Step] = field(default_factory=list)
     done: list[Observation] = field(default_factory=list)
+    _wanted: dict[bool, _Wanted] = field(default_factory=dict)
+
+    @cached_property
+    def numbers(self) -> dict[str, int]:
+        """The place of each layer in the record, by key."""
+        return {key: number for number, key in enumerate(self.observer.evaluation.layers)}
+
+    def wanted(self, *, images: bool) -> _Wanted:
+        """What is taken at a step, with or without what is taken at image steps only."""
+        if images not in self._wanted:
+            due = [m for m in self.observer.evaluation.measures if available(m) and m.due(images=images, rare=images)]
+            self._wanted[images] = _Wanted.of(due, self.observer)
+        return self._wanted[images]
 
     def add(self, step: _Step) -> None:
         """Take a step that was seen; when many wait, they are finished."""
@@ -87,17 +138,24 @@ class PassiveObserver:
         steps, self.pending = self.pending, []
         if not steps:
             return []
-        evaluation = self.observer.evaluation
         places = {(index, place): parts for index, step in enumerate(steps) for place, parts in step.partials.items()}
         with undisturbed(self.observer.target.probe.device), torch.no_grad():
-            found = evaluation.finished(places)
-            observations = []
-            for index, step in enumerate(steps):
-                own = {place: value for (of, place), value in found.items() if of == index}
-                values = step.values | evaluation.arrays(own, step.streamed)
-                extra = scalars(train_loss=_number(step.train_loss), epoch=step.epoch)
-                observations.append(Observation(step.step, values | extra))
-        return observations
+            found = self.observer.evaluation.finished(places)
+        shape = (len(steps), len(self.numbers))
+        tables = {m.name: np.full(shape, np.nan) for step in steps for m in step.streamed}
+        known = {name: np.zeros(shape, dtype=bool) for name in tables}
+        if found:
+            one_type = len({value.dtype for value in found.values()}) == 1
+            values = torch.stack([value if one_type else value.double() for value in found.values()]).cpu().numpy()
+            for (index, (name, layer)), value in zip(found, values, strict=True):
+                tables[name][index, layer], known[name][index, layer] = value, True
+        masked = {name: np.ma.MaskedArray(tables[name], mask=~known[name]) for name in tables}
+        return [
+            Observation(
+                step.step, {**step.values, **{m.name: masked[m.name][at] for m in step.streamed}, **_extra(step)}
+            )
+            for at, step in enumerate(steps)
+        ]
 
 
 class BatchPass:
@@ -111,29 +169,23 @@ class BatchPass:
         self,
         of: PassiveObserver,
         step: int,
-        due: list[Measure],
+        wanted: _Wanted,
         labels: Labels | None,
         scale: float | None,
         epoch: float | None,
     ) -> None:
         self.train_loss: float | Tensor | None = None
         self._of, self._step, self._scale, self._epoch = of, step, scale, epoch
-        self._labels = _joined(labels)
-        held = with_history(fields_needed(m for m in due if not is_streamed(m)), of.observer.history)
-        # What is held anyway need not be summed up beforehand.
-        self._streamed = [m for m in due if is_streamed(m) and held.isdisjoint(fields_needed([m]))]
-        self._whole = [m for m in due if m not in self._streamed]
-        self._features = [m for m in self._streamed if "features" in m.takes.values()]
-        self._gradients = [m for m in self._streamed if "feature_gradients" in m.takes.values()]
-        self._numbers = {key: number for number, key in enumerate(of.observer.evaluation.layers)}
+        self._labels = _joined(labels, of.observer.target.probe.device)
+        self._wanted, self._numbers = wanted, of.numbers
         self._sums: dict[tuple[int, Place], Partial] = {}
         self._starts: list[int] = []
         target = of.observer.target
         self._pass = PassivePass(
             target.model,
             target.layers,
-            held=held & FIELDS_OF_PASSES,
-            streamed=fields_needed(self._streamed) & FIELDS_OF_PASSES,
+            held=wanted.held,
+            streamed=wanted.fields,
             sink=self,
             plan=of.plan,
         )
@@ -155,18 +207,18 @@ class BatchPass:
             _log.warning("Step %d was not observed: %s.", self._step, seen.reason)
             return
         counted, values = self._counted(seen), self._values(seen)
-        self._of.add(_Step(self._step, self._streamed, counted, values, self.train_loss, self._epoch))
+        self._of.add(_Step(self._step, self._wanted.streamed, counted, values, self.train_loss, self._epoch))
 
     def forward(self, number: int, key: str, field: str, tensor: Tensor) -> None:  # noqa: ARG002
         """Sum up features when they exist."""
         if key in self._numbers and len(tensor):
-            for measure in self._features:
+            for measure in self._wanted.of_features:
                 self._add(number, key, measure, tensor)
 
     def gradient(self, number: int, key: str, field: str, tensor: Tensor) -> None:  # noqa: ARG002
         """Sum up gradients, class by class, when they exist."""
         if key in self._numbers:
-            for measure in self._gradients:
+            for measure in self._wanted.of_gradients:
                 self._add(number, key, measure, tensor, *self._classes(number, tensor))
 
     def _add(self, number: int, key: str, measure: Measure, tensor: Tensor, *classes: Tensor | int) -> None:
@@ -188,7 +240,9 @@ class BatchPass:
             f"{len(self._labels)} labels for at least {start + count} samples",
             "pass the labels of all micro-batches, in their order",
         )
-        return self._labels[start : start + count].to(device)
+        if start == 0 and count == len(self._labels):
+            return self._labels
+        return self._labels[start : start + count]
 
     def _counted(self, seen: Passive) -> dict[Place, Partial]:
         """The sums of the passes that count, put together."""
@@ -201,13 +255,13 @@ class BatchPass:
     def _values(self, seen: Passive) -> dict[str, np.ma.MaskedArray]:
         """The measures that take whole tensors."""
         history = self._of.observer.history
-        if not self._whole and history is None:
+        if not self._wanted.whole and history is None:
             return {}
         factors = self._factors(seen)
         layers = {key: _in_units(layer, factors) for key, layer in seen.layers.items()}
         counted = zip(seen.passes, seen.samples, strict=True)
         labels = torch.cat([self._of_samples(self._starts[n], m, factors.device) for n, m in counted])
-        evaluation = replace(self._of.observer.evaluation, measures=tuple(self._whole), labels=labels)
+        evaluation = replace(self._of.observer.evaluation, measures=self._wanted.whole, labels=labels)
         nothing = Capture(layers, factors[:0], 0.0, {}, seen.plan) if seen.plan is not None else None
         with undisturbed(factors.device), torch.no_grad():
             if history is not None:
@@ -222,7 +276,11 @@ class BatchPass:
         return torch.cat(each).to(self._of.observer.target.probe.device)
 
 
-def _joined(labels: Labels | None) -> Tensor | None:
+def _extra(step: _Step) -> dict[str, np.ma.MaskedArray]:
+    return scalars(train_loss=_number(step.train_loss), epoch=step.epoch)
+
+
+def _joined(labels: Labels | None, device: torch.device) -> Tensor | None:
     if labels is None:
         return None
     parts = [labels] if isinstance(labels, Tensor) else list(labels)
@@ -233,7 +291,8 @@ def _joined(labels: Labels | None) -> Tensor | None:
         shapes,
         "pass those, or leave it out where there are no classes",
     )
-    return torch.cat([part.detach().long() for part in parts])
+    whole = parts[0] if len(parts) == 1 else torch.cat(parts)
+    return whole.to(device, torch.int64)
 
 
 def _merged(first: Partial, second: Partial) -> Partial:
