@@ -95,7 +95,8 @@ def similarity(
 ) -> Axes:
     """Draw one line per layer of a quantity, beside what it is compared with (dotted).
 
-    That is the layer's isotropic null where the record has one, else its value at initialization.
+    That is the layer's isotropic null where the record has one, else its value at initialization. Where the record has
+    the quantity for shuffled inputs, that is drawn too (dashed).
 
     Args:
         record: a record with `quantity`.
@@ -120,6 +121,7 @@ def similarity(
     names = reading.chosen_layers(record, layers)
     ax = marks.axes_or_new(ax)
     found, against = reading.curve(record, quantity), reading.reference(record, quantity)
+    null = reading.shuffled(record, quantity)
     known = reading.layer_names(record)
     colors = depth_colors(len(known))
     style = {"marker": marks.marker(len(found.steps)), "markersize": 4}
@@ -128,13 +130,20 @@ def similarity(
         words = name if len(names) <= FEW else f"_{name}"
         ax.plot(found.steps, found.values[:, index], color=colors[index], label=words, **style)
         _reference(ax, against.values[index], colors[index])
+        if null is not None:
+            ax.plot(null.steps, null.values[:, index], color=colors[index], **_SHUFFLED)
     if len(names) > FEW:
         marks.strip(ax, names, [colors[known.index(name)] for name in names])
     if names and np.isfinite(against.values).any():
         ax.plot([], [], color=MUTED, linestyle=":", label=against.label)
+    if names and null is not None:
+        ax.plot([], [], color=MUTED, linestyle="--", label="for shuffled inputs")
     broken = found.steps[found.broken[:, [known.index(name) for name in names]].any(axis=1)]
     title = quantity.replace("_", " ").capitalize()
     return _finished(ax, record, title, reading.label(data), broken, phases)
+
+
+_SHUFFLED = {"linestyle": "--", "linewidth": 0.9, "alpha": 0.7, "zorder": 1, "label": "_shuffled"}
 
 
 def mean_over_classes(values: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from cloudchamber._core.errors import require
+from cloudchamber._core.nulls import SHUFFLED
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,19 @@ def reference(record: xr.Dataset, name: str) -> Reference:
         return Reference("", np.full(record.sizes["layer"], np.nan))
     start = int(found.steps[0])
     return Reference("at initialization" if start == 0 else f"at step {start}", found.values[0])
+
+
+def shuffled(record: xr.Dataset, name: str) -> Curve | None:
+    """Return what a per-layer quantity was for shuffled inputs, at the image steps; None if that was not measured."""
+    null = f"{name}{SHUFFLED}"
+    if null not in record:
+        return None
+    values = np.asarray(record[null].values, dtype=float)
+    finite = np.isfinite(values)
+    rows = any_column(finite)
+    if not rows.any():
+        return None
+    return Curve(record["image_step"].values[rows], np.where(finite, values, np.nan)[rows], (~finite)[rows])
 
 
 def label(data: xr.DataArray) -> str:

@@ -146,7 +146,8 @@ def _similarity_words(drawn: Mapping[str, Any]) -> str:
         return "A similarity can be read only beside what it is compared with; this record holds none."
     return (
         "Colour runs from the first layer to the last. A similarity can be read only beside what it is compared with: "
-        f"beside each chart, every layer's last and highest value stand next to the one {shown['reference']}."
+        f"beside each chart, every layer's last and highest value stand next to the one {shown['reference']}; "
+        "the table of layers says what shuffled inputs give, where that was measured."
     )
 
 

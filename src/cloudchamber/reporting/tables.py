@@ -93,7 +93,11 @@ def _quantity_column(record: xr.Dataset, name: str) -> list[object]:
     lasts = [_last(found, index) for index in range(record.sizes["layer"])]
     if not compared:
         return [shown(last) for last in lasts]
-    return [_against(last, float(value), null, shown) for last, value in zip(lasts, against.values, strict=True)]
+    cells = [_against(last, float(value), null, shown) for last, value in zip(lasts, against.values, strict=True)]
+    shuffled = reading.shuffled(record, name)
+    if shuffled is None:
+        return [*cells]
+    return [_beside(cell, value, shown) for cell, value in zip(cells, shuffled.values[-1], strict=True)]
 
 
 def _last(found: reading.Curve, index: int) -> float | None:
@@ -112,6 +116,12 @@ def _against(last: float | None, against: float, null: bool, shown: Callable[[fl
     words = f"of {shown(against)}" if null else f"from {shown(against)}"
     meter = _meter(last / against) if null and against > 0 and math.isfinite(last) else Markup()
     return joined([element("span", shown(last)), " ", element("small", words if math.isfinite(against) else ""), meter])
+
+
+def _beside(cell: Markup, shuffled: float, shown: Callable[[float], str]) -> Markup:
+    return (
+        joined([cell, " ", element("small", f"({shown(float(shuffled))} shuffled)")]) if np.isfinite(shuffled) else cell
+    )
 
 
 def _meter(share: float) -> Markup:
