@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cloudchamber._core.finding import Evidence as Evidence
     from cloudchamber._core.finding import Finding as Finding
     from cloudchamber._core.finding import Findings as Findings
+    from cloudchamber._core.nulls import null_values as null_values
     from cloudchamber._core.storage import open_record as open_record
     from cloudchamber._core.storage import save_record as save_record
     from cloudchamber.anatomy import LayerView as LayerView
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 _HOME = {
     "plot": "cloudchamber.plot",
     "cite": "cloudchamber._core.citations",
+    "null_values": "cloudchamber._core.nulls",
     "CloudchamberError": "cloudchamber._core.errors",
     "DamagedFile": "cloudchamber._core.errors",
     "FileAccess": "cloudchamber._core.errors",

@@ -11,16 +11,16 @@ from measure_cases import gaussian, laws, seeds, unchecked
 
 from cloudchamber._core.errors import InvalidInput
 from cloudchamber.measures import common_directions, gradient_moment, mean_gradient
-from cloudchamber.measures.accumulators import Accumulator, MeanAccumulator, Mergeable
-from cloudchamber.measures.accumulators_moments import MomentAccumulator, as_mean_gradient, moment_bytes
-from cloudchamber.measures.accumulators_reservoir import Reservoir
-from cloudchamber.measures.accumulators_sketch import SketchAccumulator
-from cloudchamber.measures.accumulators_strengths import (
+from cloudchamber.measures.accumulators.base import Accumulator, MeanAccumulator, Mergeable
+from cloudchamber.measures.accumulators.moments import MomentAccumulator, as_mean_gradient, moment_bytes
+from cloudchamber.measures.accumulators.reservoir import Reservoir
+from cloudchamber.measures.accumulators.sketch import SketchAccumulator
+from cloudchamber.measures.accumulators.strengths import (
     AlignmentAccumulator,
     MeanChangeAccumulator,
     Theorem1Accumulator,
 )
-from cloudchamber.measures.accumulators_windows import WindowAccumulator
+from cloudchamber.measures.accumulators.windows import WindowAccumulator
 
 samples = st.integers(1, 40)
 applied = st.sampled_from([1, 1, 2, 5])
@@ -169,22 +169,22 @@ def test_narrow_numbers_add_up_in_float64(dtype):
 @pytest.mark.parametrize(
     ("module", "call", "message"),
     [
-        ("accumulators", lambda m: m.MeanAccumulator(2).update(torch.ones(4, 3)), "`rows` are n rows of shape"),
-        ("accumulators", lambda m: m.MeanAccumulator(2).merge(m.MeanAccumulator(3)), "has the shapes"),
-        ("accumulators_moments", lambda m: m.MomentAccumulator(0), "`width` is at least 1; got 0"),
+        ("accumulators/base", lambda m: m.MeanAccumulator(2).update(torch.ones(4, 3)), "`rows` are n rows of shape"),
+        ("accumulators/base", lambda m: m.MeanAccumulator(2).merge(m.MeanAccumulator(3)), "has the shapes"),
+        ("accumulators/moments", lambda m: m.MomentAccumulator(0), "`width` is at least 1; got 0"),
         (
-            "accumulators_moments",
+            "accumulators/moments",
             lambda m: m.MomentAccumulator(2).update(torch.ones(4, 3), torch.ones(4, 3)),
             "a column for each of the layer's 2 neurons; got 3",
         ),
         (
-            "accumulators_moments",
+            "accumulators/moments",
             lambda m: m.MomentAccumulator(2).update(torch.ones(4, 3), torch.ones(5, 2)),
             "hold the same samples",
         ),
-        ("accumulators_moments", lambda m: m.MomentAccumulator(2).merge(m.MomentAccumulator(3)), "both have 2"),
+        ("accumulators/moments", lambda m: m.MomentAccumulator(2).merge(m.MomentAccumulator(3)), "both have 2"),
         (
-            "accumulators_moments",
+            "accumulators/moments",
             lambda m: m.MomentAccumulator(2).load_state_dict({"moment": torch.ones(1, 2), "rows": torch.ones(0, 2)}),
             "a moment is square",
         ),

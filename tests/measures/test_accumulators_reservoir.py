@@ -13,13 +13,13 @@ from measure_cases import laws, seeds, unchecked
 from scipy.stats import chi2
 
 from cloudchamber._core.errors import InvalidInput
-from cloudchamber.measures.accumulators_reservoir import Reservoir
+from cloudchamber.measures.accumulators.reservoir import Reservoir
 
 schedules = st.lists(st.integers(1, 40), min_size=1, max_size=120)
 capacities = st.integers(8, 40)
 
 
-FAST = unchecked("accumulators_reservoir").Reservoir
+FAST = unchecked("accumulators/reservoir").Reservoir
 
 
 def offered(steps, capacity=8, seed=0, reservoir=None, kind=Reservoir):
@@ -195,4 +195,4 @@ def test_a_snapshot_that_never_came_is_not_there():
 )
 def test_bad_arguments_are_refused(call, message):
     with pytest.raises(InvalidInput, match=message):
-        call(unchecked("accumulators_reservoir"))
+        call(unchecked("accumulators/reservoir"))

@@ -11,7 +11,7 @@ from measure_cases import gaussian, laws, rotation, seeds, unchecked
 
 from cloudchamber._core.errors import InvalidInput
 from cloudchamber.measures import common_directions, gradient_rows
-from cloudchamber.measures.accumulators_sketch import SketchAccumulator, sketch_bytes
+from cloudchamber.measures.accumulators.sketch import SketchAccumulator, sketch_bytes
 
 ranks = st.integers(2, 6)
 
@@ -148,4 +148,4 @@ def test_a_primary_alone_and_directions_beyond_the_rank():
 )
 def test_bad_arguments_are_refused(call, message):
     with pytest.raises(InvalidInput, match=message):
-        call(unchecked("accumulators_sketch"))
+        call(unchecked("accumulators/sketch"))

@@ -11,7 +11,7 @@ from measure_cases import gaussian, laws, rotation, seeds, shuffle, unchecked
 
 from cloudchamber._core.errors import InvalidInput
 from cloudchamber.measures import decompose_mean_changes, mean_gradient, shuffled_step_alignment, step_alignment
-from cloudchamber.measures.accumulators_strengths import (
+from cloudchamber.measures.accumulators.strengths import (
     AlignmentAccumulator,
     MeanChangeAccumulator,
     Theorem1Accumulator,
@@ -130,4 +130,4 @@ def test_alignment_beside_its_null(count, n, P, seed):
 )
 def test_bad_arguments_are_refused(call, message):
     with pytest.raises(InvalidInput, match=message):
-        call(unchecked("accumulators_strengths"))
+        call(unchecked("accumulators/strengths"))

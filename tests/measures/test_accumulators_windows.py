@@ -9,9 +9,9 @@ from measure_cases import gaussian, laws, seeds, unchecked
 
 from cloudchamber._core.errors import InvalidInput
 from cloudchamber.measures import gradient_moment
-from cloudchamber.measures.accumulators import MeanAccumulator
-from cloudchamber.measures.accumulators_moments import MomentAccumulator, moment_bytes
-from cloudchamber.measures.accumulators_windows import WindowAccumulator
+from cloudchamber.measures.accumulators.base import MeanAccumulator
+from cloudchamber.measures.accumulators.moments import MomentAccumulator, moment_bytes
+from cloudchamber.measures.accumulators.windows import WindowAccumulator
 
 counts = st.integers(1, 80)
 pieces = st.integers(2, 9)
@@ -126,4 +126,4 @@ def test_an_empty_one():
 )
 def test_bad_arguments_are_refused(call, message):
     with pytest.raises(InvalidInput, match=message):
-        call(unchecked("accumulators_windows"))
+        call(unchecked("accumulators/windows"))

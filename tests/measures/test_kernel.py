@@ -225,3 +225,15 @@ def test_bad_layers_are_refused(name, inputs, gradients, biases, message):
 def test_bad_functions_are_refused(parameters, samples, options, message):
     with pytest.raises(InvalidInput, match=message):
         unchecked("jacobian_kernel").functional_kernel(lambda p, x: x @ p["w"], parameters, samples, **options)
+
+
+def test_a_function_that_cannot_be_transformed_has_the_same_kernel():
+    function = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 2)).double()
+    parameters = dict(function.named_parameters())
+    samples = gaussian(5, 3)
+
+    def call(given, x):
+        return torch.func.functional_call(function, given, (x,))
+
+    expected = functional_kernel(call, parameters, samples)
+    torch.testing.assert_close(functional_kernel(call, parameters, samples, chunk_size=2, batched=False), expected)

@@ -57,6 +57,8 @@ def test_training_is_bit_identical_and_every_layer_is_measured(name, how):
     named = ("it is a normalization", "uses its own weights (position)", "its output has shape (5, 8)")
     assert all(any(words in why for words in named) for why in skipped.values()), skipped
     assert np.isfinite(record.feature_cosine.values).all()
+    if how != "passive":
+        assert np.isfinite(record.kernel_trace.values[0])
     assert len(record.step) == (STEPS if how == "passive" else STEPS + 1)
 
 

@@ -8,6 +8,7 @@ from torch.nn import functional as fn
 from unchecked import refused
 
 import cloudchamber as cc
+from cloudchamber.measures import mean_cosine
 
 X, Y = torch.randn(12, 6, generator=torch.Generator().manual_seed(1)), torch.arange(12) % 3
 
@@ -144,3 +145,19 @@ def test_misuse_says_what_to_do():
     with passive(torch.compile(model)) as compiled, compiled.batch(0, Y):
         fn.cross_entropy(model(X), Y).backward()  # the model itself still calls hooks
     assert len(compiled.record.step) == 1
+
+
+def test_positions_of_sequences():
+    model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Flatten(), nn.Linear(40, 3))
+    x = torch.randn(12, 5, 6, generator=torch.Generator().manual_seed(3))
+    options = {"loss": fn.cross_entropy, "measures": ["feature_cosine", "gradient_cosine"], "positions": "last"}
+    with cc.Monitor(model, (x, Y), **options) as probe:
+        pass
+    with cc.Monitor(model, (x, Y), every=1, passive=True, **options) as monitor, monitor.batch(0, Y):
+        fn.cross_entropy(model(x), Y).backward()
+    last = torch.tanh(model[0](x[:, -1])).detach()
+    assert float(monitor.record.feature_cosine[0, 0]) == pytest.approx(float(mean_cosine(last)), abs=1e-6)
+    for name in ("feature_cosine", "gradient_cosine"):
+        np.testing.assert_allclose(monitor.record[name].values, probe.record[name].values, atol=1e-6)
+    with refused("a mask for the samples of the probe"):
+        cc.Monitor(model, (x, Y), passive=True, **{**options, "positions": torch.ones(12, 5, dtype=torch.bool)})

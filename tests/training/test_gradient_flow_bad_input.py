@@ -5,10 +5,10 @@ from training.flow_cases import data, net
 
 from cloudchamber import InvalidInput
 from cloudchamber._core.errors import Unsupported
-from cloudchamber.training.flow_explicit import DormandPrince, KernelEuler
-from cloudchamber.training.flow_exponential import Exponential
-from cloudchamber.training.flow_stops import LossRatio, Steps, Time
-from cloudchamber.training.gradient_flow import gradient_flow
+from cloudchamber.training.flow.explicit import DormandPrince, KernelEuler
+from cloudchamber.training.flow.exponential import Exponential
+from cloudchamber.training.flow.gradient_flow import gradient_flow
+from cloudchamber.training.flow.stops import LossRatio, Steps, Time
 
 
 def flow(model=None, samples=None, **options):

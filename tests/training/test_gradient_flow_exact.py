@@ -7,10 +7,10 @@ import torch
 from torch import nn
 from training.flow_cases import by_scipy, data, flat, gaussian, net
 
-from cloudchamber.training.flow_explicit import DormandPrince, KernelEuler
-from cloudchamber.training.flow_exponential import Exponential
-from cloudchamber.training.flow_stops import Time
-from cloudchamber.training.gradient_flow import gradient_flow
+from cloudchamber.training.flow.explicit import DormandPrince, KernelEuler
+from cloudchamber.training.flow.exponential import Exponential
+from cloudchamber.training.flow.gradient_flow import gradient_flow
+from cloudchamber.training.flow.stops import Time
 
 ACCURATE = [DormandPrince(1e-10), Exponential(1e-9)]
 

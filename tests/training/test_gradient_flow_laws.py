@@ -7,10 +7,10 @@ from hypothesis import given
 from torch import nn
 from training.flow_cases import data, flat, gaussian, laws, net, unchanged
 
-from cloudchamber.training.flow_explicit import DormandPrince, KernelEuler
-from cloudchamber.training.flow_exponential import Exponential
-from cloudchamber.training.flow_stops import LossBelow, LossRatio, Steps, Time
-from cloudchamber.training.gradient_flow import gradient_flow
+from cloudchamber.training.flow.explicit import DormandPrince, KernelEuler
+from cloudchamber.training.flow.exponential import Exponential
+from cloudchamber.training.flow.gradient_flow import gradient_flow
+from cloudchamber.training.flow.stops import LossBelow, LossRatio, Steps, Time
 
 METHODS = [DormandPrince(1e-5), Exponential(1e-5), KernelEuler()]
 names = {"ids": lambda method: type(method).__name__}

@@ -9,11 +9,11 @@ from training.flow_cases import data, gaussian
 from unchecked import refused
 
 from cloudchamber import InvalidInput
-from cloudchamber.training.flow_explicit import DormandPrince, KernelEuler
-from cloudchamber.training.flow_exponential import Exponential
-from cloudchamber.training.flow_stops import LossRatio, Steps, Time
-from cloudchamber.training.flow_two_layer import TwoLayerNets
-from cloudchamber.training.gradient_flow import gradient_flow
+from cloudchamber.training.flow.explicit import DormandPrince, KernelEuler
+from cloudchamber.training.flow.exponential import Exponential
+from cloudchamber.training.flow.gradient_flow import gradient_flow
+from cloudchamber.training.flow.stops import LossRatio, Steps, Time
+from cloudchamber.training.flow.two_layer import TwoLayerNets
 
 METHODS = [DormandPrince(1e-6), Exponential(1e-5), KernelEuler()]
 ACTIVATIONS = {

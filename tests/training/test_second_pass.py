@@ -12,13 +12,14 @@ from small_runs import SINES, checkpoint, files, journal, small
 
 from cloudchamber._core.errors import FileAccess, InvalidInput
 from cloudchamber._core.storage import RECORD_NAME, open_record, save_record
-from cloudchamber.training import recipe_yaml, run, second_pass_moments
-from cloudchamber.training.second_pass import FIRST_PHASE_NAME, second_pass
-from cloudchamber.training.second_pass_layers import SeenLayer
-from cloudchamber.training.second_pass_moments import Group, Moments
-from cloudchamber.training.second_pass_rerun import SeenBatch
-from cloudchamber.training.second_pass_source import Past
-from cloudchamber.training.second_pass_strengths import Strengths
+from cloudchamber.training import recipe_yaml, run
+from cloudchamber.training.second_pass import moments
+from cloudchamber.training.second_pass.layers import SeenLayer
+from cloudchamber.training.second_pass.moments import Group, Moments
+from cloudchamber.training.second_pass.passes import FIRST_PHASE_NAME, second_pass
+from cloudchamber.training.second_pass.rerun import SeenBatch
+from cloudchamber.training.second_pass.source import Past
+from cloudchamber.training.second_pass.strengths import Strengths
 
 STOP, RATE = 12, 0.05
 TINY = ["model.width=12", f"optimizer.lr={RATE}", "batch_size=30", "steps=16"]
@@ -233,7 +234,7 @@ def test_the_table_describes_itself_and_does_not_grow(found):
 
 
 def test_wide_layers_are_sketched(found):
-    with patch.object(second_pass_moments, "WIDEST", 11), patch.object(second_pass_moments, "RANK", 10):
+    with patch.object(moments, "WIDEST", 11), patch.object(moments, "RANK", 10):
         got = second_pass(tiny(), STOP, directions=1, close_steps=1)
     part, exact = (some.parts["all", "linear2"] for some in (got, found))
     assert abs(float(part.common_direction[0] @ exact.common_direction[0])) > 0.999

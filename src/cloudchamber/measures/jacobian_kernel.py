@@ -18,7 +18,12 @@ Function = Callable[[dict[str, Tensor], Tensor], Tensor]
 
 
 def functional_kernel(
-    function: Function, parameters: Parameters, samples: Shaped[Tensor, "n ..."], *, chunk_size: int | None = None
+    function: Function,
+    parameters: Parameters,
+    samples: Shaped[Tensor, "n ..."],
+    *,
+    chunk_size: int | None = None,
+    batched: bool = True,
 ) -> Float[Tensor, "n n k k"]:
     """Return the empirical neural tangent kernel of a function of parameters, for all pairs of its outputs.
 
@@ -33,6 +38,8 @@ def functional_kernel(
         chunk_size: how many samples' Jacobians are held twice at a time; all, once, by default. With chunks, memory is
             bounded by twice k times the number of parameters times this, and Jacobians are computed again for every
             pair of chunks.
+        batched: whether `torch.func` can transform the function; if not (fused recurrent modules), a backward pass is
+            made for every sample and output.
 
     Returns:
         (n, n, k, k): float64 if a parameter is, float32 otherwise. NaN where a NaN enters.
@@ -53,11 +60,12 @@ def functional_kernel(
     require(size >= 1, "`chunk_size` is at least 1", size, "use None for all samples at once")
     held = {name: value.detach() for name, value in parameters.items()}
     starts = range(0, len(samples), size)
+    jacobian = _jacobian if batched else _jacobian_by_loops
     blocks: dict[tuple[int, int], Tensor] = {}
     for i in starts:
-        left = _jacobian(function, held, samples[i : i + size])
+        left = jacobian(function, held, samples[i : i + size])
         for j in range(i, len(samples), size):
-            right = left if i == j else _jacobian(function, held, samples[j : j + size])
+            right = left if i == j else jacobian(function, held, samples[j : j + size])
             blocks[i, j] = _contracted(left, right)
             blocks[j, i] = blocks[i, j].permute(1, 0, 3, 2)
     return torch.cat([torch.cat([blocks[i, j] for j in starts], 1) for i in starts])
@@ -79,6 +87,20 @@ def _jacobian(function: Function, parameters: dict[str, Tensor], samples: Tensor
     jacobian = vmap(jacrev(of_one), (None, 0))(parameters, samples)
     dtype = precision(*parameters.values())
     return {name: part.detach().flatten(2).to(dtype) for name, part in jacobian.items()}
+
+
+def _jacobian_by_loops(function: Function, parameters: dict[str, Tensor], samples: Tensor) -> dict[str, Tensor]:
+    dtype = precision(*parameters.values())
+    given = {name: value.requires_grad_() for name, value in parameters.items()}
+    rows: dict[str, list[Tensor]] = {name: [] for name in given}
+    with torch.enable_grad():
+        for sample in samples:
+            outputs = function(given, sample[None])[0]
+            for number in range(len(outputs)):
+                found = torch.autograd.grad(outputs[number], list(given.values()), retain_graph=True, allow_unused=True)
+                for (name, value), gradient in zip(given.items(), found, strict=True):
+                    rows[name].append((torch.zeros_like(value) if gradient is None else gradient).flatten().to(dtype))
+    return {name: torch.stack(parts).unflatten(0, (len(samples), -1)) for name, parts in rows.items()}
 
 
 def _contracted(left: dict[str, Tensor], right: dict[str, Tensor]) -> Tensor:

@@ -52,7 +52,7 @@ Scope = Literal["layer", "network"]
 Group = Literal["default", "light", "mlp2024", "theorem1", "kernel", "neurons"]
 
 RARE = 20
-"""At how many steps of a run what takes seconds is measured at most."""
+"""At how many steps of a run what takes many times a pass over the probe is measured at most."""
 
 
 @dataclass(frozen=True)

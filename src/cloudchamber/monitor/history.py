@@ -14,10 +14,10 @@ from torch import Tensor
 from cloudchamber._core.errors import require
 from cloudchamber.anatomy import LayerSnapshot
 from cloudchamber.measures import CommonDirections
-from cloudchamber.measures.accumulators_moments import MomentAccumulator
-from cloudchamber.measures.accumulators_reservoir import Reservoir, Sample
-from cloudchamber.measures.accumulators_sketch import SketchAccumulator
-from cloudchamber.measures.accumulators_windows import WindowAccumulator
+from cloudchamber.measures.accumulators.moments import MomentAccumulator
+from cloudchamber.measures.accumulators.reservoir import Reservoir, Sample
+from cloudchamber.measures.accumulators.sketch import SketchAccumulator
+from cloudchamber.measures.accumulators.windows import WindowAccumulator
 from cloudchamber.monitor.derived import factors_of
 
 FIELDS = frozenset({"inputs", "output_gradients"})

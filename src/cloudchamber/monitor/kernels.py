@@ -41,8 +41,6 @@ class KernelSource:
             found = self.functional(few)
             if found is None:
                 return None
-            if found is None:
-                return None
             few_rows = found.shape[0] * found.shape[-1] <= KERNEL_ROWS
             found = found if found.ndim == 2 or few_rows else found.diagonal(dim1=2, dim2=3).sum(2)
         return found

@@ -120,6 +120,12 @@ class Monitor:
         self._is_passive, self._began = passive, False
         self._passive: PassiveObserver | None = None
         if passive:
+            require(
+                not isinstance(positions, Tensor),
+                "a passive monitor takes the same positions of every batch",
+                "a mask for the samples of the probe",
+                "choose 'all', 'first', 'last', a number or a slice",
+            )
             _require_available(self._measures, chosen=measures is not None)
 
     def __enter__(self) -> Monitor:

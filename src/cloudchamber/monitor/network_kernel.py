@@ -62,6 +62,7 @@ def _functional(model: nn.Module, forward: Forward, inputs: Tensor) -> Functiona
                     trained,
                     inputs[few],
                     chunk_size=max(1, _JACOBIAN_NUMBERS // size // 10),
+                    batched=not any(isinstance(module, nn.RNNBase) for module in modules),
                 )
         except (RuntimeError, NotImplementedError) as error:
             _log.warning("The tangent kernel is not measured: this model has no Jacobian by torch.func (%s).", error)

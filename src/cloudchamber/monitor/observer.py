@@ -20,6 +20,7 @@ from cloudchamber.anatomy import (
     ChosenModule,
     Forward,
     LayerSnapshot,
+    LayerView,
     Plan,
     capture,
     coverage_table,
@@ -84,17 +85,18 @@ class Target:
             kernel_samples=kernel_samples,
         )
         self.plans[:] = [seen.plan]
-        return replace(seen, layers={key: self._of_positions(layer) for key, layer in seen.layers.items()})
+        return replace(seen, layers={key: self.of_positions(layer) for key, layer in seen.layers.items()})
 
     @cached_property
     def _shuffled(self) -> Probe:
         return self.probe.shuffled()
 
-    def _of_positions(self, layer: LayerSnapshot) -> LayerSnapshot:
+    def of_positions(self, layer: LayerSnapshot) -> LayerSnapshot:
+        """Return the snapshot with the features, and their gradients, of the positions that count."""
         if self.positions.choice == "all":
             return layer
         features, gradients = (
-            self.positions.of_features(tensor, layer) for tensor in (layer.features, layer.feature_gradients)
+            self.positions.of_features(tensor, layer.view) for tensor in (layer.features, layer.feature_gradients)
         )
         return replace(layer, features=features, feature_gradients=gradients)
 
@@ -107,6 +109,7 @@ class Observer:
     sample_loss: SampleLoss
     evaluation: Evaluation
     frame: Frame
+    views: Mapping[str, LayerView]
     history: History | None = None
 
     @classmethod
@@ -133,7 +136,8 @@ class Observer:
             sample_loss = SampleLoss(loss, targets, reduction or detect_reduction(loss, seen.outputs, targets))
             evaluation = _evaluation(measures, seen, classes, target, image_count)
             frame = _frame(target, sample_loss, evaluation, seen, classes, recipe)
-        return cls(target, sample_loss, evaluation, frame, history)
+        views = {key: layer.view for key, layer in seen.layers.items()}
+        return cls(target, sample_loss, evaluation, frame, views, history)
 
     def due(self, *, images: bool, rare: bool) -> list[Measure]:
         """Return the measures that are taken at such an observation."""

@@ -213,18 +213,22 @@ class BatchPass:
         """Sum up features when they exist."""
         if key in self._numbers and len(tensor):
             for measure in self._wanted.of_features:
-                self._add(number, key, measure, tensor)
+                self._add(number, key, measure, self._of_positions(key, tensor))
 
     def gradient(self, number: int, key: str, field: str, tensor: Tensor) -> None:  # noqa: ARG002
         """Sum up gradients, class by class, when they exist."""
         if key in self._numbers:
             for measure in self._wanted.of_gradients:
-                self._add(number, key, measure, tensor, *self._classes(number, tensor))
+                self._add(number, key, measure, self._of_positions(key, tensor), *self._classes(number, tensor))
 
     def _add(self, number: int, key: str, measure: Measure, tensor: Tensor, *classes: Tensor | int) -> None:
         if measure.partial is not None:
             with torch.no_grad():
                 self._sums[number, (measure.name, self._numbers[key])] = measure.partial(tensor, *classes)
+
+    def _of_positions(self, key: str, tensor: Tensor) -> Tensor:
+        chosen = self._of.observer.target.positions.of_features(tensor, self._of.observer.views[key])
+        return tensor if chosen is None else chosen
 
     def _classes(self, number: int, tensor: Tensor) -> tuple[Tensor, int]:
         labels = self._of_samples(self._pass.starts[number], len(tensor), tensor.device)
@@ -258,7 +262,8 @@ class BatchPass:
         if not self._wanted.whole and history is None:
             return {}
         factors = self._factors(seen)
-        layers = {key: _in_units(layer, factors) for key, layer in seen.layers.items()}
+        place = self._of.observer.target.of_positions
+        layers = {key: place(_in_units(layer, factors)) for key, layer in seen.layers.items()}
         counted = zip(seen.passes, seen.samples, strict=True)
         labels = torch.cat([self._of_samples(self._starts[n], m, factors.device) for n, m in counted])
         evaluation = replace(self._of.observer.evaluation, measures=self._wanted.whole, labels=labels)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cloudchamber._core.errors import InvalidInput, require
-from cloudchamber.anatomy import LayerSnapshot
+from cloudchamber.anatomy import LayerView
 
 PositionChoice = Literal["all", "first", "last"] | int | slice | Tensor
 
@@ -50,23 +50,23 @@ class Positions:
         """Return the same on a device."""
         return Positions(self.choice.to(device)) if isinstance(self.choice, Tensor) else self
 
-    def of_features(self, tensor: Tensor | None, snapshot: LayerSnapshot) -> Tensor | None:
+    def of_features(self, tensor: Tensor | None, view: LayerView) -> Tensor | None:
         """Return the features (n, ...), or their gradients, of the positions that count.
 
         Raises:
             InvalidInput: if a sequence does not have these positions.
         """
-        axis = snapshot.view.positions_axis
+        axis = view.positions_axis
         if tensor is None or axis is None or tensor.ndim < 3 or (isinstance(self.choice, str) and self.choice == "all"):
             return tensor
         if isinstance(self.choice, Tensor):
-            return self._masked(tensor, axis, snapshot.view.name)
+            return self._masked(tensor, axis, view.name)
         index = {"first": 0, "last": -1}.get(self.choice, 0) if isinstance(self.choice, str) else self.choice
         try:
             return tensor.movedim(axis, 1)[:, index]
         except IndexError as error:
             raise InvalidInput(
-                f"`positions` names a position of every sequence; got {index}, and {snapshot.view.name} has "
+                f"`positions` names a position of every sequence; got {index}, and {view.name} has "
                 f"{tensor.shape[axis]}. Remedy: choose other positions, or other layers."
             ) from error
 

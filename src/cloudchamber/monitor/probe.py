@@ -111,10 +111,6 @@ class Probe:
         return torch.zeros(len(self.targets), dtype=torch.long, device=self.targets.device)
 
 
-def _has_tensors(inputs: object) -> bool:
-    return bool(tensors_of(inputs))
-
-
 def _shuffled(tensor: Tensor, random: torch.Generator) -> Tensor:
     if tensor.dtype == torch.bool or tensor.ndim < 2:
         return tensor[torch.randperm(len(tensor), generator=random).to(tensor.device)] if tensor.ndim == 1 else tensor

@@ -1,6 +1,7 @@
 """Every measure: its function, what it takes, how often, and what its array is called and means.
 
-What takes more than a training step for every layer of the default model is `sparse`, what takes seconds has a limit.
+What would not be affordable at every observation, by itself or with what it shares, is `sparse`; what takes many
+times a pass over the probe has a limit per run.
 """
 
 from cloudchamber.measures.catalogue import directions as directions

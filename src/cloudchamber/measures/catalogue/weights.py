@@ -8,6 +8,7 @@ from cloudchamber.measures.consecutive import layer_alignment
 from cloudchamber.measures.drift import relative_distance
 from cloudchamber.measures.factors import Inputs, OutputGradients
 from cloudchamber.measures.norms import sample_gradient_norms, weight_norm
+from cloudchamber.measures.registry import RARE
 
 
 def mean_sample_gradient_norm(inputs: Inputs, output_gradients: OutputGradients) -> Scalar:
@@ -69,5 +70,5 @@ entry(
     COSINE,
     layer_alignment,
     {"weight": "matrix", "next_weight": "reading_matrix"},
-    sparse=True,
+    at_most=RARE,
 )

@@ -13,8 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cloudchamber._core.errors import InvalidInput, require
-from cloudchamber.training.flow_module import SQUARED, LossFunction, rates_of
-from cloudchamber.training.flow_state import Linearization, Members, Point, Stacked, Theta, Values
+from cloudchamber.training.flow.module import SQUARED, LossFunction, rates_of
+from cloudchamber.training.flow.state import Linearization, Members, Point, Stacked, Theta, Values
 
 
 def _relu(z: Tensor) -> tuple[Tensor, Tensor]:

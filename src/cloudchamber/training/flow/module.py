@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, jacrev, stack_module_state, vmap
 
 from cloudchamber._core.errors import InvalidInput, Unsupported, require
-from cloudchamber.training.flow_state import Linearization, Members, Point, Theta, Values
+from cloudchamber.training.flow.state import Linearization, Members, Point, Theta, Values
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 SQUARED = {"mse": 2.0, "half_mse": 1.0}

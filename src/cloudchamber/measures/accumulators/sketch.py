@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cloudchamber._core.errors import require
-from cloudchamber.measures.accumulators import State, nbytes, require_state
-from cloudchamber.measures.accumulators_moments import require_width
+from cloudchamber.measures.accumulators.base import State, nbytes, require_state
+from cloudchamber.measures.accumulators.moments import require_width
 from cloudchamber.measures.directions import CommonDirections, common_directions_of_rows
 from cloudchamber.measures.factors import Direction, Inputs, OutputGradients, as_factors, chunks, unit_direction
 from cloudchamber.measures.moments import gradient_rows

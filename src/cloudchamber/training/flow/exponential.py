@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cloudchamber.training.flow_explicit import require_tolerance
-from cloudchamber.training.flow_state import (
+from cloudchamber.training.flow.explicit import require_tolerance
+from cloudchamber.training.flow.state import (
     Field,
     Linearization,
     Members,

@@ -10,18 +10,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cloudchamber.measures.accumulators import MeanAccumulator
-from cloudchamber.measures.accumulators_strengths import (
+from cloudchamber.measures.accumulators.base import MeanAccumulator
+from cloudchamber.measures.accumulators.strengths import (
     AlignmentAccumulator,
     MeanChangeAccumulator,
     Theorem1Accumulator,
 )
 from cloudchamber.measures.alignment import shuffled_step_alignment, sign_agreement, step_alignment
 from cloudchamber.measures.primary import noise_components, noise_strengths, primary_strengths, theorem1_factors
-from cloudchamber.training.second_pass_layers import SeenLayer
-from cloudchamber.training.second_pass_moments import Group, Key, Known
-from cloudchamber.training.second_pass_rerun import SeenBatch
-from cloudchamber.training.second_pass_result import LayerPhase
+from cloudchamber.training.second_pass.layers import SeenLayer
+from cloudchamber.training.second_pass.moments import Group, Key, Known
+from cloudchamber.training.second_pass.rerun import SeenBatch
+from cloudchamber.training.second_pass.result import LayerPhase
 
 DRAWS = 20
 

@@ -8,7 +8,7 @@ import torch
 from scipy.integrate import RK45
 
 from cloudchamber._core.errors import require
-from cloudchamber.training.flow_state import Field, Members, PerMember, Point, Theta, lengths, linear_at, relative
+from cloudchamber.training.flow.state import Field, Members, PerMember, Point, Theta, lengths, linear_at, relative
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ from cloudchamber._core.errors import require
 from cloudchamber._core.storage import save_record
 from cloudchamber.training.recipe import Recipe
 from cloudchamber.training.recipe_text import recipe_yaml
-from cloudchamber.training.second_pass_moments import Group, Key, Known, Moments
-from cloudchamber.training.second_pass_rerun import Rerun
-from cloudchamber.training.second_pass_result import FirstPhase
-from cloudchamber.training.second_pass_source import Past
-from cloudchamber.training.second_pass_strengths import Strengths
+from cloudchamber.training.second_pass.moments import Group, Key, Known, Moments
+from cloudchamber.training.second_pass.rerun import Rerun
+from cloudchamber.training.second_pass.result import FirstPhase
+from cloudchamber.training.second_pass.source import Past
+from cloudchamber.training.second_pass.strengths import Strengths
 
 FIRST_PHASE_NAME = "first_phase.nc"
 

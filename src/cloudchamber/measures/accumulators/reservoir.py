@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cloudchamber._core.errors import require
 from cloudchamber._core.seeding import derive_seed
-from cloudchamber.measures.accumulators import State, joined_states, nbytes, require_state, state_part
+from cloudchamber.measures.accumulators.base import State, joined_states, nbytes, require_state, state_part
 
 _FEW = 4
 

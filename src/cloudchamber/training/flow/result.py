@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from cloudchamber._core.errors import require
-from cloudchamber.training.flow_driver import Trajectory
+from cloudchamber.training.flow.driver import Trajectory
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from cloudchamber.training.flow_state import Field, Method, Point, Theta, lengths
-from cloudchamber.training.flow_stops import Progress, Stop, Time
+from cloudchamber.training.flow.state import Field, Method, Point, Theta, lengths
+from cloudchamber.training.flow.stops import Progress, Stop, Time
 
 _SAFETY = 0.9
 _SHRINK, _GROW = 0.2, 5.0

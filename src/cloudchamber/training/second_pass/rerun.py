@@ -13,7 +13,7 @@ from torch import Tensor
 
 from cloudchamber._core.errors import InvalidInput
 from cloudchamber.training.recipe import Recipe
-from cloudchamber.training.second_pass_layers import SeenLayer, Viewer
+from cloudchamber.training.second_pass.layers import SeenLayer, Viewer
 from cloudchamber.training.session import Session
 from cloudchamber.training.settings import own_settings
 

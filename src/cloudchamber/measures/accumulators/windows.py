@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from cloudchamber._core.errors import require
-from cloudchamber.measures.accumulators import Mergeable, State, joined_states, require_state, state_part
+from cloudchamber.measures.accumulators.base import Mergeable, State, joined_states, require_state, state_part
 
 M = TypeVar("M", bound=Mergeable)
 
@@ -51,7 +51,7 @@ class WindowAccumulator(Generic[M]):
 
     Source: ours; the paper adds up over a first phase that is known beforehand (mlp2024, Lemma 1).
 
-    >>> from cloudchamber.measures.accumulators import MeanAccumulator
+    >>> from cloudchamber.measures.accumulators.base import MeanAccumulator
     >>> losses = WindowAccumulator(MeanAccumulator, pieces=4)
     >>> for step in range(1, 9):
     ...     losses.update(step, torch.tensor([float(step)]))

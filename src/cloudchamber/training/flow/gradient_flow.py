@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from cloudchamber._core.errors import require
-from cloudchamber.training.flow_driver import Wanted, integrate
-from cloudchamber.training.flow_explicit import DormandPrince
-from cloudchamber.training.flow_module import LossFunction, ModuleField
-from cloudchamber.training.flow_result import GradientFlow, assemble
-from cloudchamber.training.flow_state import Method
-from cloudchamber.training.flow_stops import Stop, all_stops
-from cloudchamber.training.flow_two_layer import TwoLayerField, TwoLayerNets
+from cloudchamber.training.flow.driver import Wanted, integrate
+from cloudchamber.training.flow.explicit import DormandPrince
+from cloudchamber.training.flow.module import LossFunction, ModuleField
+from cloudchamber.training.flow.result import GradientFlow, assemble
+from cloudchamber.training.flow.state import Method
+from cloudchamber.training.flow.stops import Stop, all_stops
+from cloudchamber.training.flow.two_layer import TwoLayerField, TwoLayerNets
 
 _ELEMENTS = 2**18
 
@@ -65,7 +65,7 @@ def gradient_flow(
 
     Source: overview2025, Section 5; xu2024, Section 2.
 
-    >>> from cloudchamber.training.flow_stops import Time
+    >>> from cloudchamber.training.flow.stops import Time
     >>> model = nn.Linear(1, 1, bias=False)
     >>> _ = nn.init.ones_(model.weight)
     >>> flow = gradient_flow(model, (torch.ones(1, 1), torch.zeros(1, 1)), loss="half_mse", until=Time(1.0))

@@ -9,11 +9,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cloudchamber.measures.accumulators_moments import MomentAccumulator, as_mean_gradient
-from cloudchamber.measures.accumulators_sketch import SketchAccumulator
+from cloudchamber.measures.accumulators.moments import MomentAccumulator, as_mean_gradient
+from cloudchamber.measures.accumulators.sketch import SketchAccumulator
 from cloudchamber.measures.directions import CommonDirections
-from cloudchamber.training.second_pass_layers import SeenLayer
-from cloudchamber.training.second_pass_rerun import SeenBatch
+from cloudchamber.training.second_pass.layers import SeenLayer
+from cloudchamber.training.second_pass.rerun import SeenBatch
 
 WIDEST = 1024
 RANK = 256

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cloudchamber._core.errors import require
 from cloudchamber._core.types import Vector
-from cloudchamber.measures.accumulators import (
+from cloudchamber.measures.accumulators.base import (
     MeanAccumulator,
     Spread,
     State,
@@ -19,7 +19,7 @@ from cloudchamber.measures.accumulators import (
     require_state,
     state_part,
 )
-from cloudchamber.measures.accumulators_moments import require_width
+from cloudchamber.measures.accumulators.moments import require_width
 from cloudchamber.measures.factors import Inputs, OutputGradients, PerApplication, as_factors
 from cloudchamber.measures.vectors import as_matrix, product, wide
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from cloudchamber._core.registry import Quantity
 from cloudchamber._core.schema import SCHEMA_VERSION
-from cloudchamber.measures.accumulators_strengths import Alignment, Theorem1Strengths
+from cloudchamber.measures.accumulators.strengths import Alignment, Theorem1Strengths
 
 COMPONENTS = 3
 CHANGES = "-lr * gradient of each sample's loss; what momentum, weight decay and Adam's scaling add is left out"

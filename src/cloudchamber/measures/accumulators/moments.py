@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cloudchamber._core.errors import require
-from cloudchamber.measures.accumulators import State, nbytes, require_state
+from cloudchamber.measures.accumulators.base import State, nbytes, require_state
 from cloudchamber.measures.directions import CommonDirections, common_directions, common_directions_of_rows
 from cloudchamber.measures.factors import Direction, Inputs, OutputGradients, as_factors
 from cloudchamber.measures.moments import gradient_moment, gradient_rows
