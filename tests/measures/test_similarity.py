@@ -11,7 +11,7 @@ from measure_cases import gaussian, laws, matrices, rotation, seeds, shuffle, un
 
 from cloudchamber._core.errors import InvalidInput
 from cloudchamber.measures import cosine_matrix, flatten_samples, mean_cosine, within_class_cosine
-from cloudchamber.measures.partials import cosine_partial, finished_cosine
+from cloudchamber.measures.partials import cosine_partial, cosine_partials, finished_cosine
 
 NAN = math.nan
 
@@ -319,3 +319,20 @@ def test_bad_labels_are_refused(labels):
 def test_a_single_number_is_no_batch():
     with pytest.raises(InvalidInput, match="a batch has a dimension of samples"):
         unchecked("vectors").flatten_samples(torch.tensor(1.0))
+
+
+@laws
+@given(st.integers(1, 6), st.sampled_from([1.0, 1e-20, 1e20, math.nan]), seeds)
+def test_sums_of_many_tensors_are_those_of_each(count, scale, seed):
+    vectors = [gaussian(7, 3 + number, seed + number).float() for number in range(count)]
+    vectors[-1] = vectors[-1] * scale
+    vectors[0][2] = 0
+    classes = torch.arange(7) % 3
+    for given_classes in ((), (classes, 3)):
+        together = cosine_partials(vectors, *given_classes)
+        for vector, parts in zip(vectors, together, strict=True):
+            alone = cosine_partial(vector, *given_classes)
+            torch.testing.assert_close(finished_cosine(*parts), finished_cosine(*alone), equal_nan=True)
+            for a, b in zip(parts, alone, strict=True):
+                torch.testing.assert_close(a, b, equal_nan=True, rtol=1e-5, atol=1e-6)
+    assert cosine_partials([]) == []

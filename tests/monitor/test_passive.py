@@ -161,3 +161,15 @@ def test_positions_of_sequences():
         np.testing.assert_allclose(monitor.record[name].values, probe.record[name].values, atol=1e-6)
     with refused("a mask for the samples of the probe"):
         cc.Monitor(model, (x, Y), passive=True, **{**options, "positions": torch.ones(12, 5, dtype=torch.bool)})
+
+
+def test_features_that_are_overwritten_later_are_taken_in_time():
+    model = nn.Sequential(nn.Linear(6, 8), nn.SiLU(), nn.Dropout(0.5, inplace=True), nn.Linear(8, 3))
+    with passive(model, measures=["feature_cosine"]) as monitor:
+        for step in range(4):
+            with monitor.batch(step, Y):
+                fn.cross_entropy(model(X), Y).backward()
+    seen = monitor.record.feature_cosine.values[:, 0]
+    expected = float(mean_cosine(fn.silu(model[0](X)).detach()))
+    np.testing.assert_allclose(seen[np.isfinite(seen)], expected, atol=1e-6)
+    assert np.isfinite(seen[2:]).all()  # a step may be lost until it is known what is overwritten

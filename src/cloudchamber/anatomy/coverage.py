@@ -54,6 +54,7 @@ def coverage_table(
         reasons: for modules and views of which a call could not be observed, why.
         without_rows: names of the measured views whose weight gradients of single samples are not known.
 
+    >>> from cloudchamber.anatomy.choice import choose_views
     >>> model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
     >>> [row.coverage for row in coverage_table(model, ["0"], choose_views(model, None), {})]
     ['measured', 'skipped, because it is a normalization: it has no neurons of its own']

@@ -122,7 +122,8 @@ def compare(folders: Folders) -> None:
 @app.command()
 def measures(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME…]", help="Measures or groups; left out: all, with --cost those of the recipe.")
+        list[str] | None,
+        typer.Argument(metavar="[NAME…]", help="Measures or groups; left out: all, with --cost those of the recipe."),
     ] = None,
     cost: Annotated[bool, typer.Option("--cost", help="Time them on a recipe's model and probe.")] = False,
     recipe: Annotated[

@@ -72,6 +72,7 @@ class Measure:
         shuffled: whether it is that value: the same measure, on a probe whose inputs are shuffled.
         partial: the part of it that must be computed where its first tensor is: takes that, and the class of each
             sample and the number of classes where it takes labels, to small tensors.
+        partials: the same of many tensors at once: takes a list of them.
         finish: the rest, which can wait: takes what `partial` returned, stacked along new leading dimensions or not.
     """
 
@@ -86,6 +87,7 @@ class Measure:
     null: bool = False
     shuffled: bool = False
     partial: Callable[..., tuple[Tensor, ...]] | None = None
+    partials: Callable[..., list[tuple[Tensor, ...]]] | None = None
     finish: Callable[..., Tensor] | None = None
 
     @property

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import groupby
 from types import TracebackType
 
 import numpy as np
@@ -28,6 +29,8 @@ from cloudchamber.monitor.observer import Observer
 _log = logging.getLogger("cloudchamber")
 MOST_PENDING = 64
 """How many steps wait at most before they are finished."""
+MOST_BYTES = 2**26
+"""How many bytes of features and gradients wait at most before they are summed up."""
 
 Labels = Tensor | Sequence[Tensor]
 
@@ -41,7 +44,7 @@ def available(measure: Measure) -> bool:
 
 def is_streamed(measure: Measure) -> bool:
     """Whether what is heavy of a measure is a small sum over one tensor."""
-    return measure.partial is not None and available(measure)
+    return measure.partials is not None and available(measure)
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,24 @@ class _Wanted:
         return tuple(m for m in self.streamed if "feature_gradients" in m.takes.values())
 
 
+@dataclass(slots=True)
+class _Waiting:
+    """A tensor of a layer in a forward pass that waits to be summed up with others."""
+
+    number: int
+    key: str
+    tensor: Tensor
+    version: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.version = _version(self.tensor)
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether nobody has changed it in place since."""
+        return _version(self.tensor) == self.version
+
+
 @dataclass
 class _Step:
     """What is known of one observed step until it is finished."""
@@ -102,12 +123,14 @@ class PassiveObserver:
         plan: what earlier passes taught.
         pending: steps that are not finished yet.
         done: observations of finished steps.
+        overwritten: the layers whose features the model overwrites in place.
     """
 
     observer: Observer
     plan: Plan | None = None
     pending: list[_Step] = field(default_factory=list)
     done: list[Observation] = field(default_factory=list)
+    overwritten: set[str] = field(default_factory=set)
     _wanted: dict[bool, _Wanted] = field(default_factory=dict)
 
     @cached_property
@@ -180,6 +203,8 @@ class BatchPass:
         self._wanted, self._numbers = wanted, of.numbers
         self._sums: dict[tuple[int, Place], Partial] = {}
         self._starts: list[int] = []
+        self._waiting: dict[bool, list[_Waiting]] = {False: [], True: []}
+        self._bytes = 0
         target = of.observer.target
         self._pass = PassivePass(
             target.model,
@@ -201,6 +226,7 @@ class BatchPass:
         self._pass.__exit__(kind, error, trace)
         if kind is not None:
             return
+        self._sum_up()
         seen = self._pass.result
         self._of.plan = seen.plan
         if seen.reason:
@@ -210,28 +236,48 @@ class BatchPass:
         self._of.add(_Step(self._step, self._wanted.streamed, counted, values, self.train_loss, self._epoch))
 
     def forward(self, number: int, key: str, field: str, tensor: Tensor) -> None:  # noqa: ARG002
-        """Sum up features when they exist."""
+        """Take features when they exist."""
         if key in self._numbers and len(tensor):
-            for measure in self._wanted.of_features:
-                self._add(number, key, measure, self._of_positions(key, tensor))
+            self._take(_Waiting(number, key, self._of_positions(key, tensor)), gradients=False)
 
     def gradient(self, number: int, key: str, field: str, tensor: Tensor) -> None:  # noqa: ARG002
-        """Sum up gradients, class by class, when they exist."""
+        """Take gradients when they exist."""
         if key in self._numbers:
-            for measure in self._wanted.of_gradients:
-                self._add(number, key, measure, self._of_positions(key, tensor), *self._classes(number, tensor))
+            self._take(_Waiting(number, key, self._of_positions(key, tensor)), gradients=True)
 
-    def _add(self, number: int, key: str, measure: Measure, tensor: Tensor, *classes: Tensor | int) -> None:
-        if measure.partial is not None:
-            with torch.no_grad():
-                self._sums[number, (measure.name, self._numbers[key])] = measure.partial(tensor, *classes)
+    def _take(self, waiting: _Waiting, *, gradients: bool) -> None:
+        """Let a tensor wait, so that many are summed up at once; not one that the model overwrites."""
+        self._waiting[gradients].append(waiting)
+        self._bytes += waiting.tensor.nbytes
+        if self._bytes > MOST_BYTES or (not gradients and waiting.key in self._of.overwritten):
+            self._sum_up()
+
+    def _sum_up(self) -> None:
+        """Sum up what waits; what was overwritten meanwhile is lost, and summed up at once from the next step on."""
+        for gradients, queue in self._waiting.items():
+            known = [waiting for waiting in queue if waiting.unchanged]
+            self._of.overwritten.update(waiting.key for waiting in queue if not waiting.unchanged)
+            for number, few in groupby(known, key=lambda waiting: waiting.number):
+                self._add(number, list(few), gradients=gradients)
+            queue.clear()
+        self._bytes = 0
+
+    def _add(self, number: int, few: list[_Waiting], *, gradients: bool) -> None:
+        tensors = [waiting.tensor for waiting in few]
+        places = [self._numbers[waiting.key] for waiting in few]
+        classes = self._classes(number, tensors[0]) if gradients else ()
+        with torch.no_grad():
+            for measure in self._wanted.of_gradients if gradients else self._wanted.of_features:
+                if measure.partials is not None:
+                    for place, parts in zip(places, measure.partials(tensors, *classes), strict=True):
+                        self._sums[number, (measure.name, place)] = parts
 
     def _of_positions(self, key: str, tensor: Tensor) -> Tensor:
         chosen = self._of.observer.target.positions.of_features(tensor, self._of.observer.views[key])
         return tensor if chosen is None else chosen
 
     def _classes(self, number: int, tensor: Tensor) -> tuple[Tensor, int]:
-        labels = self._of_samples(self._pass.starts[number], len(tensor), tensor.device)
+        labels = self._of_samples((self._starts or self._pass.starts)[number], len(tensor), tensor.device)
         return labels, max(self._of.observer.frame.classes, 1)
 
     def _of_samples(self, start: int, count: int, device: torch.device) -> Tensor:
@@ -283,6 +329,10 @@ class BatchPass:
 
 def _extra(step: _Step) -> dict[str, np.ma.MaskedArray]:
     return scalars(train_loss=_number(step.train_loss), epoch=step.epoch)
+
+
+def _version(tensor: Tensor) -> int:
+    return 0 if tensor.is_inference() else tensor._version
 
 
 def _joined(labels: Labels | None, device: torch.device) -> Tensor | None:
