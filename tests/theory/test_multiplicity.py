@@ -41,7 +41,7 @@ EXACT = {
     "log1p": (torch.log1p, 1, 1),
     "bent identity": (lambda x: (torch.sqrt(x * x + 1) - 1) / 2 + x, 1, 1),
     "squareplus": (lambda x: (x + torch.sqrt(x * x + 4)) / 2, 1, 0.5),
-    "prelu, slope 1": (nn.PReLU(init=1.0), 1, 1),
+    "prelu, slope 1": (nn.PReLU(init=1.0, dtype=torch.float64), 1, 1),
     "x tanh": (lambda x: x * torch.tanh(x), 2, 1),
     "1 - cos": (lambda x: 1 - torch.cos(x), 2, 0.5),
     "cosh - 1": (lambda x: torch.cosh(x) - 1, 2, 0.5),

@@ -124,7 +124,7 @@ def _death(found: Reckoning, rule: UpdateRule, activations: Activations) -> Verd
 
 def _confidence(found: Reckoning, rule: UpdateRule, *, clear: bool) -> Confidence:
     """High only where the rule was tested and held: fully connected chains and batch norm, by SGD."""
-    if found.structure == "branched":
+    if found.structure == "branched" or rule.kind == "adam":
         return "low"
-    tested = found.tested and rule.kind == "sgd" and found.structure != "sample normalized"
+    tested = found.tested and found.structure != "sample normalized"
     return "high" if clear and tested else "medium"
