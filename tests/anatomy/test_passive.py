@@ -3,48 +3,9 @@
 import pytest
 import torch
 from models_zoo import ZOO
-from passive_cases import FIELDS, Keeps, assert_no_hooks
+from passive_cases import FIELDS, Keeps, assert_same_bits, train
 
 from cloudchamber.anatomy import PassivePass, capture, choose_views
-
-
-def state_of(model, optimizer):
-    states = [*model.state_dict().values(), *(p.grad for p in model.parameters())]
-    states += [value for moments in optimizer.state.values() for value in moments.values()]
-    return [*(state.clone() for state in states if state is not None), torch.get_rng_state()]
-
-
-def train(case, *, watch, steps=12, every=2, dtype=torch.float32, context=torch.enable_grad, accumulate=1, **options):
-    model = case.make(dtype)
-    torch.manual_seed(1)
-    optimizer, chosen, plan, results = (
-        torch.optim.Adam(model.parameters(), lr=1e-2),
-        choose_views(model, None),
-        None,
-        [],
-    )
-    for step in range(steps):
-        armed = torch.enable_grad()
-        if watch and step % every == 0:
-            armed = PassivePass(model, chosen, plan=plan, sink=Keeps(), **options)
-        with armed:
-            for part in range(accumulate):
-                x, y = case.batch(accumulate * step + part, dtype=dtype)
-                with context():
-                    loss = case.loss(model(x), y) / accumulate
-                loss.backward()
-        if isinstance(armed, PassivePass):
-            results.append(armed.result)
-            plan = armed.result.plan
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=step % 3 == 0)
-    assert_no_hooks(model)
-    return state_of(model, optimizer), results
-
-
-def assert_same_bits(first, second):
-    assert len(first) == len(second)
-    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
 @pytest.mark.parametrize("options", [{"held": FIELDS | {"weight"}}, {"streamed": FIELDS}], ids=["held", "streamed"])

@@ -4,20 +4,12 @@ import copy
 
 import pytest
 import torch
-from passive_cases import FIELDS, Keeps, assert_no_hooks
+from passive_cases import FIELDS, Keeps, X, Y, assert_no_hooks, mlp
 from torch import nn
 from torch.nn import functional as fn
 
 from cloudchamber._core.errors import InvalidInput, Unsupported
 from cloudchamber.anatomy import PassivePass, choose_views
-
-
-def mlp():
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
-
-
-X, Y = torch.randn(6, 4, generator=torch.Generator().manual_seed(1)), torch.arange(6) % 3
 
 
 def seen_by(model, step, plan=None, held=FIELDS, **options):

@@ -8,7 +8,8 @@ import cloudchamber.measures as measures
 from cloudchamber._core.citations import PAPERS
 from cloudchamber._core.errors import InvalidInput
 from cloudchamber._core.registry import quantity
-from cloudchamber.measures import GROUPS, Measure, cosine_partial, describe, finished_cosine, select
+from cloudchamber.measures import GROUPS, Measure, describe, select
+from cloudchamber.measures.partials import cosine_partials, finished_cosine, shortened
 from cloudchamber.measures.registry import RARE, all_measures
 
 NAMES = sorted(all_measures())
@@ -129,11 +130,11 @@ def test_scopes_subsets_and_dimensions():
     assert {name: quantity(name).dims for name in dims} == dims
 
 
-def test_the_cosines_can_be_taken_in_two_parts():
-    halves = {name for name in NAMES if all_measures()[name].partial is not None}
-    assert halves == {"feature_cosine", "gradient_cosine", "feature_cosine_shuffled", "gradient_cosine_shuffled"}
-    for name in halves:
-        assert (all_measures()[name].partial, all_measures()[name].finish) == (cosine_partial, finished_cosine)
+def test_the_cosines_can_be_taken_in_parts():
+    partly = {name: m for name, m in all_measures().items() if m.partials is not None}
+    assert set(partly) == {"feature_cosine", "gradient_cosine", "feature_cosine_shuffled", "gradient_cosine_shuffled"}
+    for measure in partly.values():
+        assert (measure.partials, measure.shorten, measure.finish) == (cosine_partials, shortened, finished_cosine)
 
 
 def test_descriptions_are_rows_for_a_table():

@@ -11,7 +11,7 @@ from measure_cases import gaussian, laws, matrices, rotation, seeds, shuffle, un
 
 from cloudchamber._core.errors import InvalidInput
 from cloudchamber.measures import cosine_matrix, flatten_samples, mean_cosine, within_class_cosine
-from cloudchamber.measures.partials import cosine_partial, cosine_partials, finished_cosine
+from cloudchamber.measures.partials import cosine_partial, cosine_partials, finished_cosine, shortened
 
 NAN = math.nan
 
@@ -255,20 +255,31 @@ def test_partials_of_many_layers_and_steps_are_finished_at_once():
     many = [gaussian(12, 5, seed) for seed in range(6)]
     many[1][:4], many[2][3, 1], many[3] = 0, math.inf, 0 * many[3]
     labels = [some_labels(12, 4, seed) for seed in range(6)]
-    stacked = [torch.stack(parts).unflatten(0, (2, 3)) for parts in zip(*map(cosine_partial, many), strict=True)]
+    whole = shortened(list(map(cosine_partial, many)))
+    stacked = [torch.stack(parts).unflatten(0, (2, 3)) for parts in zip(*whole, strict=True)]
     same(finished_cosine(*stacked), torch.stack(list(map(mean_cosine, many))).view(2, 3))
-    by_class = [cosine_partial(vectors, classes, 4) for vectors, classes in zip(many, labels, strict=True)]
+    by_class = shortened([cosine_partial(vectors, classes, 4) for vectors, classes in zip(many, labels, strict=True)])
     expected = torch.stack([within_class_cosine(v, c) for v, c in zip(many, labels, strict=True)])
     same(finished_cosine(*map(torch.stack, zip(*by_class, strict=True))), expected)
+
+
+def test_partials_of_several_widths_and_numbers_of_classes_are_shortened_together():
+    partials = [
+        cosine_partial(gaussian(9, width), torch.arange(9) % count, count) for width in (3, 5) for count in (1, 2)
+    ]
+    for whole, (squares, counts, lost) in zip(partials, shortened(partials), strict=True):
+        same(squares, whole[0].square().sum(1))
+        assert torch.equal(counts, whole[1])
+        assert torch.equal(lost, whole[2])
+    assert shortened([]) == []
 
 
 def test_partials_of_parts_make_one_of_all():
     vectors, labels = gaussian(14, 5), some_labels(14, 3, 0)
     vectors[4] = 0
     parts = [cosine_partial(vectors[i], labels[i], 3) for i in (slice(6), slice(6, 14))]
-    sums, length, classes = zip(*parts, strict=True)
-    whole = finished_cosine(sums[0] + sums[1], torch.cat(length), torch.cat(classes))
-    same(whole, within_class_cosine(vectors, labels))
+    whole = tuple(one + other for one, other in zip(*parts, strict=True))
+    same(finished_cosine(*shortened([whole])[0]), within_class_cosine(vectors, labels))
 
 
 def test_partials_leave_the_graph_alone():
@@ -282,7 +293,7 @@ def test_partials_leave_the_graph_alone():
 
 def test_classes_without_vectors_change_nothing():
     vectors, labels = gaussian(9, 4), torch.arange(9) % 2
-    same(finished_cosine(*cosine_partial(vectors, labels, 7)), within_class_cosine(vectors, labels))
+    same(finished_cosine(*shortened([cosine_partial(vectors, labels, 7)])[0]), within_class_cosine(vectors, labels))
 
 
 def test_flatten_samples():
@@ -328,11 +339,12 @@ def test_sums_of_many_tensors_are_those_of_each(count, scale, seed):
     vectors[-1] = vectors[-1] * scale
     vectors[0][2] = 0
     classes = torch.arange(7) % 3
-    for given_classes in ((), (classes, 3)):
-        together = cosine_partials(vectors, *given_classes)
-        for vector, parts in zip(vectors, together, strict=True):
-            alone = cosine_partial(vector, *given_classes)
-            torch.testing.assert_close(finished_cosine(*parts), finished_cosine(*alone), equal_nan=True)
-            for a, b in zip(parts, alone, strict=True):
-                torch.testing.assert_close(a, b, equal_nan=True, rtol=1e-5, atol=1e-6)
+    together = cosine_partials(vectors, vectors, classes, 3)
+    alone = [cosine_partial(each) for each in vectors] + [cosine_partial(each, classes, 3) for each in vectors]
+    for parts, own in zip(together, alone, strict=True):
+        torch.testing.assert_close(*(finished_cosine(*short) for short in shortened([parts, own])), equal_nan=True)
+        for a, b in zip(parts, own, strict=True):
+            torch.testing.assert_close(a, b, equal_nan=True, rtol=1e-5, atol=1e-6)
+    without = cosine_partials(vectors[:1], vectors)
+    assert [sums.shape[0] for sums, *_ in without] == [1] * (1 + count)
     assert cosine_partials([]) == []

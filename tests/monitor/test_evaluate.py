@@ -263,7 +263,7 @@ def test_partials_of_layers_of_equal_and_other_widths_are_finished_together():
     x, y = data()
     model = chain(sizes=(5, 6, 6, 4, 6, 3))
     together = evaluated(model, x, y, ["feature_cosine", "gradient_cosine"])
-    slow = [replace(BY_NAME[name], partial=None, finish=None) for name in together]
+    slow = [replace(BY_NAME[name], partials=None, shorten=None, finish=None) for name in together]
     seen = pass_over(model, x, y, slow)
     with torch.no_grad():
         alone = evaluation(seen, y, slow).values(seen, images=True)

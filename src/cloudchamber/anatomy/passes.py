@@ -13,6 +13,7 @@ from torch.utils.hooks import RemovableHandle
 from cloudchamber.anatomy.calls import NOTHING, Call, Seen, overwritten, version_of
 from cloudchamber.anatomy.derivatives import Place
 from cloudchamber.anatomy.following import Follower
+from cloudchamber.anatomy.lean import Notes
 from cloudchamber.anatomy.plan import Plan
 from cloudchamber.anatomy.recording import Recorder
 from cloudchamber.anatomy.snapshot import GRADIENT_FIELDS, STORED_FIELDS, LayerSnapshot
@@ -36,6 +37,10 @@ class Sink(Protocol):
         """Take a gradient of a layer; it belongs to forward pass `number`."""
         ...
 
+    def together(self, number: int, tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Take many tensors of a forward pass that counts, by field and layer; they may be part of its graph."""
+        ...
+
 
 @dataclass(slots=True, eq=False)
 class TrainingPass:
@@ -55,7 +60,7 @@ class TrainingPass:
     number: int
     samples: int
     whole: bool
-    run: Recorder | Follower
+    run: Recorder | Follower | Notes
     plan: Plan | None
     gradients: dict[Place, tuple[Tensor, int] | None] = field(default_factory=dict)
     broken: str = ""

@@ -23,7 +23,9 @@ from cloudchamber.anatomy.calls import Call, Seen, Wanted, first_argument, hooks
 from cloudchamber.anatomy.choice import ChosenModule
 from cloudchamber.anatomy.derivatives import Derivatives, Request
 from cloudchamber.anatomy.following import Follower
-from cloudchamber.anatomy.passes import CHANGED, FIELDS_OF_PASSES, INSIDE, Sink, TrainingPass, held_only, joined
+from cloudchamber.anatomy.lean import FIELDS as LEAN_FIELDS
+from cloudchamber.anatomy.lean import Notes
+from cloudchamber.anatomy.passes import CHANGED, FIELDS_OF_PASSES, INSIDE, TWICE, Sink, TrainingPass, held_only, joined
 from cloudchamber.anatomy.plan import Plan
 from cloudchamber.anatomy.quiet import undisturbed, without_autocast
 from cloudchamber.anatomy.recording import Recorder, recorded_modules
@@ -74,6 +76,8 @@ class PassivePass:
             end of the block, as they are computed once more from what the module received.
         sink: is told the streamed fields.
         plan: `Passive.plan` of an earlier step.
+        most_bytes: up to so many bytes of streamed tensors may be kept until the end of the block, and the sink told of
+            them together then; that costs less.
 
     Raises:
         InvalidInput: if a field is none that training passes show.
@@ -96,12 +100,15 @@ class PassivePass:
         streamed: Collection[str] = (),
         sink: Sink | None = None,
         plan: Plan | None = None,
+        most_bytes: int = 0,
     ) -> None:
         self._model, self._chosen, self._sink = model, layers, sink
         self._held, self._streamed = frozenset(held), frozenset(streamed)
         require(sink is not None or not streamed, "streamed fields have a sink", "none", "give `sink=`")
         self._asked, self._only_witness = _asked(self._held, self._streamed)
         self._plan = plan if plan is not None and plan.holds_for(model, layers, training=model.training) else None
+        self._is_lean = self._plan is not None and self._plan.lean and not self._held and self._streamed <= LEAN_FIELDS
+        self._most_bytes, self._bytes = most_bytes, 0
         self._modules = tuple(model.modules()) if self._plan is None else self._plan.modules
         require_uncompiled(self._modules)
         self._changes = 0 if plan is None else plan.changes_of_next
@@ -154,6 +161,8 @@ class PassivePass:
             self._handles += hooks(modules, modules_of(self._chosen), self._after, self._before_random)
         elif self._plan.composites:
             self._handles += hooks(self._plan.hooked, modules_of(self._chosen), self._after, self._before_random)
+        elif self._is_lean:
+            self._handles += [module.register_forward_hook(self._note) for module in self._plan.hooked]
         else:
             for module in self._plan.hooked:
                 self._handles.append(module.register_forward_hook(self._after, with_kwargs=True))
@@ -171,16 +180,35 @@ class PassivePass:
 
     def _before_random(self, module: nn.Module, args: tuple) -> None:
         if _is_seen():
-            (self._open or self._begin(args, {}, whole=False)).run.before_random(module, args)
+            self._run_of(args, {}).before_random(module, args)
 
     def _after(self, module: nn.Module, args: tuple, kwargs: dict[str, Any], output: Any) -> None:
         if _is_seen():
-            (self._open or self._begin(args, kwargs, whole=False)).run.after(module, args, kwargs, output)
+            self._run_of(args, kwargs).after(module, args, kwargs, output)
+
+    def _run_of(self, args: tuple, kwargs: dict[str, Any]) -> Recorder | Follower:
+        run = (self._open or self._begin(args, kwargs, whole=False)).run
+        assert not isinstance(run, Notes)
+        return run
+
+    def _note(self, module: nn.Module, args: tuple, output: Any) -> None:
+        if self._open is None or not isinstance(self._open.run, Notes):
+            self._after(module, args, {}, output)
+        elif _is_seen():
+            self._open.run.note(module, args, output)
 
     def _begin(self, args: tuple, kwargs: dict[str, Any], *, whole: bool) -> TrainingPass:
         first = first_argument(args, kwargs)
         tensors = (first,) if isinstance(first, Tensor) else output_tensors((args, kwargs))
         samples = next((tensor.shape[0] for tensor in tensors if tensor.ndim), 0)
+        run = self._run(samples, whole=whole)
+        self._open = TrainingPass(len(self._passes), samples, whole, run, self._plan)
+        self._passes.append(self._open)
+        return self._open
+
+    def _run(self, samples: int, *, whole: bool) -> Recorder | Follower | Notes:
+        if self._plan is not None and self._is_lean and whole and self._bytes < self._most_bytes:
+            return Notes(self._plan, samples)
         wanted = Wanted(
             (self._held if self._plan else self._held | self._streamed) & STORED_FIELDS,
             self._plan.copied if self._plan else None,
@@ -191,12 +219,8 @@ class PassivePass:
         )
         self._tracker.forget()
         if self._plan is None:
-            run: Recorder | Follower = Recorder(self._chosen, samples, wanted, self._tracker)
-        else:
-            run = Follower(self._plan, samples, wanted, self._tracker)
-        self._open = TrainingPass(len(self._passes), samples, whole, run, self._plan)
-        self._passes.append(self._open)
-        return self._open
+            return Recorder(self._chosen, samples, wanted, self._tracker)
+        return Follower(self._plan, samples, wanted, self._tracker)
 
     def _close(self) -> None:
         """End the forward pass that is under way."""
@@ -207,11 +231,24 @@ class PassivePass:
             self._learn(ended, ended.run)
         elif not ended.run.as_planned:
             ended.broken = ended.broken or CHANGED
+        elif isinstance(ended.run, Notes) and not ended.broken:
+            self._ask(ended, ended.run)
+
+    def _ask(self, ended: TrainingPass, run: Notes) -> None:
+        """Ask for the gradients of a lean pass; keep it within its bounds."""
+        assert self._plan is not None
+        witness = None if self._plan.witness is None else {self._plan.witness}
+        run.close()
+        ended.handles += run.ask(witness if self._only_witness else None)
+        self._bytes += run.nbytes * (1 if self._only_witness else 2)
+        self._plan.heavy = self._plan.heavy or self._bytes > self._most_bytes or not run.complete
 
     def _learn(self, ended: TrainingPass, run: Recorder) -> None:
         if ended.broken or not run.calls:
             return
-        self._plan = run.plan(self._modules, training_mode=self._model.training, changes=self._changes)
+        self._plan = run.plan(
+            self._modules, training_mode=self._model.training, changes=self._changes, whole=ended.whole
+        )
         ended.plan = self._plan
         self._tracker.forget()
         for handle in self._handles:
@@ -259,7 +296,24 @@ class PassivePass:
         if kind in self._streamed and of.plan is not None:
             self._tell("gradient", of, of.plan.calls[number].key, kind, gradient)
 
+    def _tell_together(self, of: TrainingPass, run: Notes) -> None:
+        """Tell the sink what a lean pass kept."""
+        of.broken = of.broken or (TWICE if run.arrivals > 1 else "")
+        of.gradients = dict.fromkeys(((number, "features") for number in run.gradients), None)
+        if of.reason or of.plan is None or self._sink is None:
+            return
+        of.plan.heavy = of.plan.heavy or not run.complete
+        shown = {"features": run.features, "feature_gradients": run.gradients}
+        calls = of.plan.calls
+        self._sink.together(
+            of.number,
+            {name: {calls[n].key: t for n, t in shown[name].items()} for name in shown if name in self._streamed},
+        )
+
     def _assembled(self) -> Passive:
+        for each in self._passes:
+            if isinstance(each.run, Notes):
+                self._tell_together(each, each.run)
         counted = [each for each in self._passes if not each.reason]
         reason = "" if counted else next((each.reason for each in self._passes), _NO_PASS)
         unusable = dict(self._plan.unusable) if self._plan else {}

@@ -78,10 +78,12 @@ class Plan:
         unusable: modules that cannot be observed, with the reason.
         fields: fields for which it is known whether the model overwrites them in place.
         copied: numbers of calls and fields that it overwrites.
+        plain: whether it was learned of a call of the whole model, whose modules receive what they take by position.
         changes: how many plans before this one were found wrong soon.
         served: how many passes went as planned.
         wrong: whether a pass did not.
         witness: the number of a call whose output's gradient shows that a backward pass was made; None = not known.
+        heavy: whether the model overwrites features, or they are too large, for a pass to keep them to its end.
     """
 
     modules: tuple[nn.Module, ...]
@@ -92,10 +94,19 @@ class Plan:
     unusable: Mapping[str, str]
     fields: frozenset[str]
     copied: frozenset[tuple[int, str]]
+    plain: bool = False
     changes: int = 0
     served: int = 0
     wrong: bool = False
     witness: int | None = None
+    heavy: bool = False
+
+    @property
+    def lean(self) -> bool:
+        """Whether notes of what its modules receive and return are enough to know the features of a pass."""
+        if self.heavy or not self.plain or self.witness is None or self.follows_functions or self.composites:
+            return False
+        return all(name != "features" for _, name in self.copied)
 
     @property
     def changes_of_next(self) -> int:

@@ -75,6 +75,7 @@ class Recorder:
         self._plain: list[Seen | None] = []  # what the feature is if no activation follows
         self._received: list[GradientEdge | None] = []
         self._states: list[RandomState] = []
+        self._by_name = False
 
     def before_random(self, module: nn.Module, args: tuple) -> None:  # noqa: ARG002
         """Keep the random state before a composite module's call."""
@@ -84,6 +85,7 @@ class Recorder:
         """See the end of a module's call; return its output as part of a graph."""
         with torch._C.DisableTorchFunction():
             chosen, received = self._by_module.get(module), first_argument(args, kwargs)
+            self._by_name = self._by_name or not args
             if chosen is None:
                 self._end(module, None, received, output)
                 return None
@@ -96,8 +98,8 @@ class Recorder:
                 self._composite_call(chosen, args, kwargs, output)
             return output if self._wanted.change else None
 
-    def plan(self, modules: tuple[nn.Module, ...], *, training_mode: bool, changes: int) -> Plan:
-        """Return what was learned, once the forward pass is over."""
+    def plan(self, modules: tuple[nn.Module, ...], *, training_mode: bool, changes: int, whole: bool = False) -> Plan:
+        """Return what was learned, once the forward pass is over; `whole` if it was a call of the whole model."""
         self._link()
         return Plan(
             modules,
@@ -108,6 +110,7 @@ class Recorder:
             dict(self.unusable),
             self._wanted.fields & STORED_FIELDS,
             overwritten(self.calls),
+            whole and not self._by_name,
             changes,
         )
 

@@ -53,8 +53,6 @@ from cloudchamber.measures.orientation import OrientationGroups as OrientationGr
 from cloudchamber.measures.orientation import effective_width as effective_width
 from cloudchamber.measures.orientation import isotropic_groups as isotropic_groups
 from cloudchamber.measures.orientation import orientation_groups as orientation_groups
-from cloudchamber.measures.partials import cosine_partial as cosine_partial
-from cloudchamber.measures.partials import finished_cosine as finished_cosine
 from cloudchamber.measures.primary import NoiseComponents as NoiseComponents
 from cloudchamber.measures.primary import Theorem1Factors as Theorem1Factors
 from cloudchamber.measures.primary import noise_components as noise_components

@@ -70,10 +70,12 @@ class Measure:
         at_most: at how many steps of a run it is taken at most; None = no limit.
         null: whether it says something about samples that is to be read beside its value for shuffled inputs.
         shuffled: whether it is that value: the same measure, on a probe whose inputs are shuffled.
-        partial: the part of it that must be computed where its first tensor is: takes that, and the class of each
-            sample and the number of classes where it takes labels, to small tensors.
-        partials: the same of many tensors at once: takes a list of them.
-        finish: the rest, which can wait: takes what `partial` returned, stacked along new leading dimensions or not.
+        partials: the part of it that must be computed where its first tensor is, of many tensors of the same samples at
+            once: takes a list of those whose samples are all alike, a list of those whose samples have classes (of
+            measures that take labels), the class of each sample and the number of classes, to a tuple of small tensors
+            for each, which add up over parts of a batch.
+        shorten: what the rest needs of complete partials: takes a list of them to another, of fewer numbers.
+        finish: the rest, which can wait: takes one of these, stacked along new leading dimensions or not.
     """
 
     quantity: Quantity
@@ -86,8 +88,8 @@ class Measure:
     at_most: int | None = None
     null: bool = False
     shuffled: bool = False
-    partial: Callable[..., tuple[Tensor, ...]] | None = None
     partials: Callable[..., list[tuple[Tensor, ...]]] | None = None
+    shorten: Callable[[list[tuple[Tensor, ...]]], list[tuple[Tensor, ...]]] | None = None
     finish: Callable[..., Tensor] | None = None
 
     @property
@@ -99,6 +101,11 @@ class Measure:
     def needs(self) -> frozenset[Field]:
         """What it takes."""
         return frozenset(self.takes.values())
+
+    @property
+    def summed(self) -> Field:
+        """What `partials` sums up: the first of what it takes."""
+        return next(iter(self.takes.values()))
 
     @property
     def at_image_steps(self) -> bool:

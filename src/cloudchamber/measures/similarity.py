@@ -15,7 +15,7 @@ from torch import Tensor
 
 from cloudchamber._core.errors import require
 from cloudchamber._core.types import CosineMatrix, Labels, Scalar, Vectors
-from cloudchamber.measures.partials import cosine_partial, finished_cosine
+from cloudchamber.measures.partials import mean_cosine_of
 from cloudchamber.measures.vectors import as_matrix, product, require_labels, unit_rows
 
 _BLOCK_DISTANCE = 0.1
@@ -42,7 +42,7 @@ def mean_cosine(vectors: Vectors) -> Scalar:
     >>> mean_cosine(torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.0, 3.0]]))  # cosines 1, 0 and 0
     tensor(0.3333)
     """
-    return finished_cosine(*cosine_partial(as_matrix(vectors, "vectors")))
+    return mean_cosine_of(as_matrix(vectors, "vectors"))
 
 
 def within_class_cosine(vectors: Vectors, labels: Labels) -> Scalar:
@@ -74,7 +74,7 @@ def within_class_cosine(vectors: Vectors, labels: Labels) -> Scalar:
     rows = as_matrix(vectors, "vectors")
     require_labels(labels, len(rows))
     present, classes = torch.unique(labels, return_inverse=True)
-    return finished_cosine(*cosine_partial(rows, classes, len(present)))
+    return mean_cosine_of(rows, classes, len(present))
 
 
 def cosine_matrix(vectors: Vectors) -> CosineMatrix:

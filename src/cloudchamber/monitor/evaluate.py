@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +23,6 @@ from cloudchamber.monitor.derived import fields_needed as fields_needed
 from cloudchamber.monitor.kernels import KernelSource, Network
 from cloudchamber.monitor.probe import image_samples
 
-Key = TypeVar("Key")
 Place = tuple[str, int | None]
 """The name of a measure, and the number of the layer that a value is of; None = of the network."""
 
@@ -77,14 +76,6 @@ class Evaluation:
         whole = {name: np.ma.MaskedArray(array, mask=False) for (name, layer), array in arrays.items() if layer is None}
         return values | whole
 
-    def finished(self, partials: Mapping[tuple[int, Place], Partial]) -> dict[tuple[int, Place], Tensor]:
-        """Return the values of measures from their partials, of several steps and layers at once."""
-        found: dict[tuple[int, Place], Tensor] = {}
-        for measure in self.measures:
-            own = {key: parts for key, parts in partials.items() if key[1][0] == measure.name}
-            found |= finished_partials(measure, own)
-        return found
-
     @cached_property
     def few(self) -> Tensor:
         """The samples for Theorem 1 and kernels: at most 100, equally many of each class."""
@@ -114,17 +105,16 @@ class Evaluation:
         derived = Derived(seen, self.labels, self.few, self._initial)
         of_layers = [measure for measure in measures if measure.scope == "layer"]
         found: dict[Place, Tensor] = {}
-        partials: dict[Place, Partial] = {}
+        in_parts: dict[Place, dict[str, Any]] = {}
         for number, key in enumerate(self.layers):
             for measure in of_layers:
                 arguments = self._arguments(measure, derived, key)
-                if arguments is not None and measure.partial is None:
+                if arguments is not None and measure.partials is None:
                     found[measure.name, number] = measure.function(**arguments)
                 elif arguments is not None:
-                    partials[measure.name, number] = self._partial(measure, arguments)
+                    in_parts[measure.name, number] = arguments
             derived.forget(key)
-        for measure in of_layers:
-            found |= finished_partials(measure, {place: p for place, p in partials.items() if place[0] == measure.name})
+        found |= self._in_parts([measure for measure in of_layers if measure.partials is not None], in_parts)
         return found | self._of_network(seen, [measure for measure in measures if measure.scope == "network"])
 
     def _arguments(self, measure: Measure, derived: Derived, key: str) -> dict[str, Any] | None:
@@ -136,10 +126,20 @@ class Evaluation:
             return arguments
         return {argument: value[chosen.to(value.device)] for argument, value in arguments.items()}
 
-    def _partial(self, measure: Measure, arguments: Mapping[str, Any]) -> Partial:
-        vectors, *labels = arguments.values()
-        classes = (*labels, self.class_count) if labels else ()
-        return measure.partial(vectors, *classes) if measure.partial else ()
+    def _in_parts(
+        self, measures: Sequence[Measure], arguments: Mapping[Place, Mapping[str, Any]]
+    ) -> dict[Place, Tensor]:
+        """The measures that come in parts, of all layers at once."""
+        vectors = {place: next(iter(each.values())) for place, each in arguments.items()}
+        classes = self.labels if any(len(each) > 1 for each in arguments.values()) else None
+        sums = partial_sums(measures, vectors, classes, self.class_count if classes is not None else 1)
+        found: dict[Place, Tensor] = {}
+        short = dict(zip(sums, shortened_sums(measures, [name for name, _ in sums], list(sums.values())), strict=True))
+        for measure in measures:
+            own = {place: parts for place, parts in short.items() if place[0] == measure.name}
+            if own:
+                found |= zip(own, finished_partials(measure, list(own.values())).unbind(), strict=True)
+        return found
 
     def _initial(self, key: str, name: str, make: Callable[[], Tensor]) -> Tensor:
         if name == "weight" and key in self.initial_weights:
@@ -168,18 +168,44 @@ class Evaluation:
         return np.ma.MaskedArray(data, mask)
 
 
-def finished_partials(measure: Measure, partials: Mapping[Key, Partial]) -> dict[Key, Tensor]:
-    """Return the values of a measure from its partials, all those of equal shapes at once."""
-    if measure.finish is None:
-        return {}
-    alike: dict[tuple[torch.Size, ...], list[Key]] = {}
-    for place, parts in partials.items():
-        alike.setdefault(tuple(part.shape for part in parts), []).append(place)
-    found: dict[Key, Tensor] = {}
-    for places in alike.values():
-        stacked = [torch.stack(parts) for parts in zip(*(partials[place] for place in places), strict=True)]
-        found |= zip(places, measure.finish(*stacked).unbind(), strict=True)
+def partial_sums(
+    measures: Sequence[Measure], vectors: Mapping[Place, Tensor], classes: Tensor | None, count: int
+) -> dict[Place, Partial]:
+    """Return the partials of measures of layers, given the tensor that each is of: with one call where that does."""
+    found: dict[Place, Partial] = {}
+    for function in {measure.partials for measure in measures} - {None}:
+        own = {measure.name: "labels" in measure.takes for measure in measures if measure.partials is function}
+        alike = [place for place in vectors if place[0] in own and not own[place[0]]]
+        by_class = [place for place in vectors if place[0] in own and own[place[0]]]
+        if function is not None:
+            tensors = [vectors[place] for place in alike], [vectors[place] for place in by_class]
+            found |= zip(alike + by_class, function(*tensors, classes, count), strict=True)
     return found
+
+
+def shortened_sums(measures: Sequence[Measure], names: Sequence[str], sums: Sequence[Partial]) -> list[Partial]:
+    """Return what is needed of complete partials, given the name of the measure of each."""
+    found = list(sums)
+    for function in {measure.shorten for measure in measures} - {None}:
+        own = {measure.name for measure in measures if measure.shorten is function}
+        numbers = [number for number, name in enumerate(names) if name in own]
+        short = function([sums[number] for number in numbers]) if function is not None else []
+        for number, parts in zip(numbers, short, strict=True):
+            found[number] = parts
+    return found
+
+
+def finished_partials(measure: Measure, partials: Sequence[Partial]) -> Tensor:
+    """Return the values of a measure from its shortened partials, all of one precision at once: (m,)."""
+    assert measure.finish is not None
+    dtypes = {parts[0].dtype for parts in partials}
+    if len(dtypes) > 1:
+        values = torch.empty(len(partials), dtype=torch.float64, device=partials[0][0].device)
+        for dtype in dtypes:
+            numbers = [number for number, parts in enumerate(partials) if parts[0].dtype == dtype]
+            values[numbers] = finished_partials(measure, [partials[number] for number in numbers]).double()
+        return values
+    return measure.finish(*(torch.stack(parts) for parts in zip(*partials, strict=True)))
 
 
 def _numpy(tensors: Sequence[Tensor]) -> list[np.ndarray]:

@@ -7,7 +7,7 @@ once, so that watching every step costs little.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
@@ -20,15 +20,25 @@ from torch import Tensor
 from cloudchamber._core.errors import require
 from cloudchamber._core.record import Observation
 from cloudchamber.anatomy import FIELDS_OF_PASSES, Capture, LayerSnapshot, Passive, PassivePass, Plan, undisturbed
+from cloudchamber.anatomy.quiet import without_autocast
 from cloudchamber.measures import Measure
 from cloudchamber.measures.partials import Partial
-from cloudchamber.monitor.evaluate import Place, fields_needed, scalars
+from cloudchamber.monitor.evaluate import (
+    Place,
+    fields_needed,
+    finished_partials,
+    partial_sums,
+    scalars,
+    shortened_sums,
+)
 from cloudchamber.monitor.history import with_history
 from cloudchamber.monitor.observer import Observer
 
 _log = logging.getLogger("cloudchamber")
 MOST_PENDING = 64
 """How many steps wait at most before they are finished."""
+MOST_SUMS = 2**22
+"""How many bytes of sums wait at most before they are shortened: what fits a cache."""
 MOST_BYTES = 2**26
 """How many bytes of features and gradients wait at most before they are summed up."""
 
@@ -72,16 +82,6 @@ class _Wanted:
     def fields(self) -> frozenset[str]:
         """The fields that are summed up."""
         return fields_needed(self.streamed) & FIELDS_OF_PASSES
-
-    @cached_property
-    def of_features(self) -> tuple[Measure, ...]:
-        """The streamed measures of features."""
-        return tuple(m for m in self.streamed if "features" in m.takes.values())
-
-    @cached_property
-    def of_gradients(self) -> tuple[Measure, ...]:
-        """The streamed measures of gradients, class by class."""
-        return tuple(m for m in self.streamed if "feature_gradients" in m.takes.values())
 
 
 @dataclass(slots=True)
@@ -132,6 +132,8 @@ class PassiveObserver:
     done: list[Observation] = field(default_factory=list)
     overwritten: set[str] = field(default_factory=set)
     _wanted: dict[bool, _Wanted] = field(default_factory=dict)
+    _bytes: int = 0
+    _shortened: int = 0
 
     @cached_property
     def numbers(self) -> dict[str, int]:
@@ -148,8 +150,22 @@ class PassiveObserver:
     def add(self, step: _Step) -> None:
         """Take a step that was seen; when many wait, they are finished."""
         self.pending.append(step)
+        self._bytes += sum(parts[0].nbytes for parts in step.partials.values())
         if len(self.pending) >= MOST_PENDING:
             self.done += self._finished()
+        elif self._bytes > MOST_SUMS:
+            self._shorten()
+
+    def _shorten(self) -> None:
+        """Shorten the sums of the steps that wait."""
+        self._bytes = 0
+        waiting = self.pending[self._shortened :]
+        self._shortened = len(self.pending)
+        places = [(step, place) for step in waiting for place in step.partials]
+        sums = [step.partials[place] for step, place in places]
+        short = shortened_sums(self._all_streamed(waiting), [name for _, (name, _) in places], sums)
+        for (step, place), parts in zip(places, short, strict=True):
+            step.partials[place] = parts
 
     def finished(self) -> list[Observation]:
         """Finish the steps that wait and return them in their order."""
@@ -158,27 +174,32 @@ class PassiveObserver:
 
     def _finished(self) -> list[Observation]:
         """Finish all steps that wait at once: that costs little more than one."""
-        steps, self.pending = self.pending, []
+        self._shorten()
+        steps, self.pending, self._shortened = self.pending, [], 0
         if not steps:
             return []
-        places = {(index, place): parts for index, step in enumerate(steps) for place, parts in step.partials.items()}
         with undisturbed(self.observer.target.probe.device), torch.no_grad():
-            found = self.observer.evaluation.finished(places)
-        shape = (len(steps), len(self.numbers))
-        tables = {m.name: np.full(shape, np.nan) for step in steps for m in step.streamed}
-        known = {name: np.zeros(shape, dtype=bool) for name in tables}
-        if found:
-            one_type = len({value.dtype for value in found.values()}) == 1
-            values = torch.stack([value if one_type else value.double() for value in found.values()]).cpu().numpy()
-            for (index, (name, layer)), value in zip(found, values, strict=True):
-                tables[name][index, layer], known[name][index, layer] = value, True
-        masked = {name: np.ma.MaskedArray(tables[name], mask=~known[name]) for name in tables}
+            tables = {m.name: self._table(m, steps) for m in self._all_streamed(steps)}
         return [
             Observation(
-                step.step, {**step.values, **{m.name: masked[m.name][at] for m in step.streamed}, **_extra(step)}
+                step.step, {**step.values, **{m.name: tables[m.name][at] for m in step.streamed}, **_extra(step)}
             )
             for at, step in enumerate(steps)
         ]
+
+    @staticmethod
+    def _all_streamed(steps: Sequence[_Step]) -> list[Measure]:
+        return list({m.name: m for step in steps for m in step.streamed}.values())
+
+    def _table(self, measure: Measure, steps: Sequence[_Step]) -> list[np.ma.MaskedArray]:
+        """The values of a measure at several steps: (layers,) each."""
+        data, mask = np.full((len(steps), len(self.numbers)), np.nan), np.ones((len(steps), len(self.numbers)), bool)
+        name = measure.name
+        found = [(at, place[1], p) for at, s in enumerate(steps) for place, p in s.partials.items() if place[0] == name]
+        if found:
+            rows, layers, partials = zip(*found, strict=True)
+            data[rows, layers], mask[rows, layers] = finished_partials(measure, partials).cpu().numpy(), False
+        return [np.ma.MaskedArray(*both) for both in zip(data, mask, strict=True)]
 
 
 class BatchPass:
@@ -213,6 +234,7 @@ class BatchPass:
             streamed=wanted.fields,
             sink=self,
             plan=of.plan,
+            most_bytes=MOST_BYTES,
         )
 
     def __enter__(self) -> BatchPass:
@@ -245,6 +267,17 @@ class BatchPass:
         if key in self._numbers:
             self._take(_Waiting(number, key, self._of_positions(key, tensor)), gradients=True)
 
+    def together(self, number: int, tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Sum up many tensors that were kept."""
+        some = next((each for by_key in tensors.values() for each in by_key.values()), None)
+        if some is not None and len(some):
+            chosen = {
+                name: {key: self._of_positions(key, each) for key, each in by_key.items() if key in self._numbers}
+                for name, by_key in tensors.items()
+            }
+            with without_autocast(some.device):
+                self._add(number, len(some), chosen)
+
     def _take(self, waiting: _Waiting, *, gradients: bool) -> None:
         """Let a tensor wait, so that many are summed up at once; not one that the model overwrites."""
         self._waiting[gradients].append(waiting)
@@ -258,26 +291,31 @@ class BatchPass:
             known = [waiting for waiting in queue if waiting.unchanged]
             self._of.overwritten.update(waiting.key for waiting in queue if not waiting.unchanged)
             for number, few in groupby(known, key=lambda waiting: waiting.number):
-                self._add(number, list(few), gradients=gradients)
+                tensors = {waiting.key: waiting.tensor for waiting in few}
+                samples = len(next(iter(tensors.values())))
+                self._add(number, samples, {"feature_gradients" if gradients else "features": tensors})
             queue.clear()
         self._bytes = 0
 
-    def _add(self, number: int, few: list[_Waiting], *, gradients: bool) -> None:
-        tensors = [waiting.tensor for waiting in few]
-        places = [self._numbers[waiting.key] for waiting in few]
-        classes = self._classes(number, tensors[0]) if gradients else ()
-        with torch.no_grad():
-            for measure in self._wanted.of_gradients if gradients else self._wanted.of_features:
-                if measure.partials is not None:
-                    for place, parts in zip(places, measure.partials(tensors, *classes), strict=True):
-                        self._sums[number, (measure.name, place)] = parts
+    def _add(self, number: int, samples: int, tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Sum up tensors of a forward pass, by field and layer."""
+        vectors: dict[Place, Tensor] = {
+            (measure.name, self._numbers[key]): tensor
+            for measure in self._wanted.streamed
+            for key, tensor in tensors.get(measure.summed, {}).items()
+        }
+        classes: tuple[Tensor | None, int] = (None, 1)
+        if tensors.get("feature_gradients"):
+            classes = self._classes(number, samples, next(iter(vectors.values())).device)
+        for place, parts in partial_sums(self._wanted.streamed, vectors, *classes).items():
+            self._sums[number, place] = parts
 
     def _of_positions(self, key: str, tensor: Tensor) -> Tensor:
         chosen = self._of.observer.target.positions.of_features(tensor, self._of.observer.views[key])
         return tensor if chosen is None else chosen
 
-    def _classes(self, number: int, tensor: Tensor) -> tuple[Tensor, int]:
-        labels = self._of_samples((self._starts or self._pass.starts)[number], len(tensor), tensor.device)
+    def _classes(self, number: int, samples: int, device: torch.device) -> tuple[Tensor, int]:
+        labels = self._of_samples((self._starts or self._pass.starts)[number], samples, device)
         return labels, max(self._of.observer.frame.classes, 1)
 
     def _of_samples(self, start: int, count: int, device: torch.device) -> Tensor:
@@ -299,7 +337,7 @@ class BatchPass:
         merged: dict[Place, Partial] = {}
         for (number, place), parts in self._sums.items():
             if number in seen.passes:
-                merged[place] = parts if place not in merged else _merged(merged[place], parts)
+                merged[place] = parts if place not in merged else _added(merged[place], parts)
         return merged
 
     def _values(self, seen: Passive) -> dict[str, np.ma.MaskedArray]:
@@ -350,9 +388,9 @@ def _joined(labels: Labels | None, device: torch.device) -> Tensor | None:
     return whole.to(device, torch.int64)
 
 
-def _merged(first: Partial, second: Partial) -> Partial:
-    """The sums of two micro-batches: directions add up, lengths and classes come one after the other."""
-    return (first[0] + second[0], *(torch.cat(parts) for parts in zip(first[1:], second[1:], strict=True)))
+def _added(first: Partial, second: Partial) -> Partial:
+    """The sums of two micro-batches."""
+    return tuple(one + other for one, other in zip(first, second, strict=True))
 
 
 def _in_units(layer: LayerSnapshot, factors: Tensor) -> LayerSnapshot:

@@ -7,7 +7,7 @@ import math
 from cloudchamber.measures.accuracy import class_accuracy
 from cloudchamber.measures.catalogue.entries import COSINE, FRACTION, POSITIVE, entry
 from cloudchamber.measures.collapse import within_between_variability
-from cloudchamber.measures.partials import cosine_partial, cosine_partials, finished_cosine
+from cloudchamber.measures.partials import cosine_partials, finished_cosine, shortened
 from cloudchamber.measures.similarity import cosine_matrix, mean_cosine, within_class_cosine
 from cloudchamber.measures.spectrum import effective_rank
 
@@ -21,8 +21,8 @@ entry(
     {"vectors": "features"},
     groups=("default", "light", "mlp2024"),
     null=True,
-    partial=cosine_partial,
     partials=cosine_partials,
+    shorten=shortened,
     finish=finished_cosine,
 )
 
@@ -36,8 +36,8 @@ entry(
     {"vectors": "feature_gradients", "labels": "labels"},
     groups=("default", "light", "mlp2024"),
     null=True,
-    partial=cosine_partial,
     partials=cosine_partials,
+    shorten=shortened,
     finish=finished_cosine,
 )
 
