@@ -1,7 +1,7 @@
 """Whole two-layer networks from tiny weights, integrated by scipy, against the predicted attractors.
 
-Ten random problems with one input and ten with five (and a bias), 50 neurons, weights of standard deviation 1e-6,
-while the predicted field holds: until φ has changed by 10 % or some |w·x| reaches 0.1 (zhou2022, Assumption 1).
+Ten random problems with one input and ten with five (and a bias), as `benchmarks/attractors.py` makes and trains them
+(fifty there): 50 neurons, weights of standard deviation 1e-6, while the predicted field holds.
 With p = 1 all neurons grow at one rate and all condense. With p ≥ 2 growth feeds on itself: one or a few neurons
 run away before others move, and by then they have turned as far as their growth allows, not always as far as an
 attractor (`turning_exponents`). So for p ≥ 2 the tests are strict on where a grown neuron is, and do not claim that
@@ -13,8 +13,9 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from attractors import problem, trained
 from scipy.integrate import solve_ivp
-from theory.field_cases import ACTIVATIONS, degrees_between, units
+from theory.field_cases import ACTIVATIONS, degrees_between
 
 from cloudchamber.theory import (
     condensed_directions,
@@ -23,56 +24,6 @@ from cloudchamber.theory import (
     multiplicity,
     orthogonal_counterexample,
 )
-
-SLOPES = {
-    1: lambda z: np.cosh(z) ** -2.0,
-    2: lambda z: np.tanh(z) + z * np.cosh(z) ** -2.0,
-    3: lambda z: 2 * z * np.tanh(z) + z**2 * np.cosh(z) ** -2.0,
-}
-VALUES = {1: np.tanh, 2: lambda z: z * np.tanh(z), 3: lambda z: z**2 * np.tanh(z)}
-NEURONS, SIZE = 50, 1e-6
-
-
-def problem(inputs, seed):
-    """Sums of random sines, with a bias."""
-    random = np.random.default_rng(seed)
-    count = 40 if inputs == 1 else 80
-    x = random.uniform(-1, 1.5, (count, inputs))
-    terms = [random.normal() * np.sin(random.uniform(1, 6) * x[:, k % inputs] + random.uniform(0, 6)) for k in range(5)]
-    return np.c_[x, np.ones(count)], sum(terms)
-
-
-def trained(x, y, order, seed):
-    """Weights and output weights before and after, in a time in which the fastest neuron moves at speed 1."""
-    random = np.random.default_rng(1000 + seed)
-    n, d = x.shape
-    start = random.normal(0, SIZE, NEURONS * (d + 1))
-
-    def parts(flat):
-        return flat[: NEURONS * d].reshape(NEURONS, d), flat[NEURONS * d :]
-
-    def velocity(_, flat):
-        w, a = parts(flat)
-        z = x @ w.T
-        features = VALUES[order](z)
-        e = features @ a - y
-        moved = -(SLOPES[order](z) * a * e[:, None]).T @ x / n, -features.T @ e / n
-        speed = np.sqrt((moved[0] ** 2).sum(1) + moved[1] ** 2) / np.sqrt((w**2).sum(1) + a**2)
-        return np.concatenate([moved[0].ravel(), moved[1]]) / speed.max()
-
-    seen = units(100, d).numpy() @ x.T
-
-    def field_left(_, flat):
-        w, a = parts(flat)
-        return 0.1 - np.linalg.norm(seen**order @ VALUES[order](x @ w.T) @ a) / np.linalg.norm(seen**order @ y)
-
-    def smallness_left(_, flat):
-        return np.abs(x @ parts(flat)[0].T).max() - 0.1
-
-    field_left.terminal = smallness_left.terminal = True
-    flow = solve_ivp(velocity, (0, 300), start, rtol=1e-6, atol=1e-6 * SIZE, events=[field_left, smallness_left])
-    assert flow.status == 1
-    return [torch.from_numpy(np.ascontiguousarray(part)) for flat in (start, flow.y[:, -1]) for part in parts(flat)]
 
 
 @cache
