@@ -11,6 +11,9 @@ from typing import Literal, overload
 Confidence = Literal["high", "medium", "low"]
 Severity = Literal["good", "notice", "problem", "unknown"]
 
+_SEVERITIES: tuple[Severity, ...] = ("problem", "unknown", "notice", "good")
+_CONFIDENCES: tuple[Confidence, ...] = ("high", "medium", "low")
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -55,6 +58,11 @@ class Finding:
     evidence: tuple[Evidence, ...] = ()
     advice: tuple[str, ...] = ()
     source: str = ""
+
+    @property
+    def urgency(self) -> tuple[int, int]:
+        """Sorts findings: what is most urgent, and of that what is surest, comes first."""
+        return _SEVERITIES.index(self.severity), _CONFIDENCES.index(self.confidence)
 
     def __str__(self) -> str:
         sure = f"{self.confidence} confidence" + (f": {self.because}" if self.because else "")

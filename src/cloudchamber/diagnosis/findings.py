@@ -24,8 +24,6 @@ _FINDERS: tuple[Callable[[Case], Finding | None], ...] = (
     layers.condensed_layers,
     progress.first_phase_over,
 )
-_SEVERITIES = ("problem", "unknown", "notice", "good")
-_CONFIDENCES = ("high", "medium", "low")
 
 
 def diagnose(record: xr.Dataset, *, layer: str | None = None, rule: PhaseRule = DEFAULT_RULE) -> Findings:
@@ -58,11 +56,7 @@ def diagnose(record: xr.Dataset, *, layer: str | None = None, rule: PhaseRule = 
     """
     case = Case.open(record, layer, rule)
     found = [finding for find in _FINDERS if (finding := find(case)) is not None]
-    return Findings(sorted(found or [_nothing(case)], key=_rank))
-
-
-def _rank(finding: Finding) -> tuple[int, int]:
-    return _SEVERITIES.index(finding.severity), _CONFIDENCES.index(finding.confidence)
+    return Findings(sorted(found or [_nothing(case)], key=lambda finding: finding.urgency))
 
 
 def _nothing(case: Case) -> Finding:

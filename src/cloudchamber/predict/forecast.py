@@ -25,9 +25,6 @@ from cloudchamber.predict.replica import Replica
 from cloudchamber.predict.update_rule import UpdateRule, update_rule
 from cloudchamber.predict.verdict import verdict_of
 
-_SEVERITIES = ("problem", "unknown", "notice", "good")
-_CONFIDENCES = ("high", "medium", "low")
-
 
 def predict(
     model: nn.Module,
@@ -162,7 +159,7 @@ def _stable(curvature: float, rule: UpdateRule) -> float:
 def _rank(finding: Finding) -> tuple[bool, int, int]:
     """The verdict first, then by severity and confidence."""
     verdict = finding.code in ("will_leave", "will_stick", "will_be_unstable", "plateau_unknown")
-    return not verdict, _SEVERITIES.index(finding.severity), _CONFIDENCES.index(finding.confidence)
+    return not verdict, *finding.urgency
 
 
 def _require_arguments(
