@@ -25,6 +25,7 @@ benchmarks: .venv/.run
 	$(BIN)/python benchmarks/observation_cost.py
 	$(BIN)/python benchmarks/observing.py
 	$(BIN)/python benchmarks/measures.py
+	$(BIN)/python benchmarks/ensembles.py
 
 .venv/.run: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("cloudchamber needs Python 3.11 or newer; set PYTHON=...")'

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -62,12 +62,15 @@ class RecordBuffer:
         sizes = self._sizes(items)
         stacked = {item.name: self._stack(item, sizes) for item in items}
         variables: dict[str, xr.Variable] = {
-            name: _variable(self.frame.quantity(name), array.filled(np.nan)) for name, array in stacked.items()
+            name: variable(self.frame.quantity(name), array.filled(np.nan)) for name, array in stacked.items()
         }
         for name, value in self.frame.constants.items():
-            variables[name] = _variable(self.frame.quantity(name), np.asarray(value, dtype=np.float64))
+            variables[name] = variable(self.frame.quantity(name), np.asarray(value, dtype=np.float64))
         variables["valid"] = self._valid(stacked)
-        return xr.Dataset(variables, coords=self._coordinates(stacked, sizes), attrs=self._attributes(variables))
+        named = [item.name for item in self._step_quantities(stacked)]
+        steps = [o.step for o in self.observations]
+        found = coordinates(self.frame, steps, self._image_steps(), named, sizes)
+        return xr.Dataset(variables, coords=found, attrs=attributes(self.frame, variables))
 
     def _stack(self, item: Quantity, sizes: Mapping[str, int]) -> np.ma.MaskedArray:
         steps = set(self._image_steps()) if item.dims[0] == "image_step" else None
@@ -82,7 +85,7 @@ class RecordBuffer:
         return np.ma.MaskedArray(data, mask)
 
     def _image_steps(self) -> list[int]:
-        images = {item.name for item in self.frame.quantities if item.dims[:1] == ("image_step",)}
+        images = image_quantities(self.frame)
         return [o.step for o in self.observations if images & o.values.keys()]
 
     def _step_quantities(self, names: Iterable[str]) -> list[Quantity]:
@@ -90,74 +93,101 @@ class RecordBuffer:
         return [item for item in items if item.dims[0] == "step"]
 
     def _sizes(self, items: Iterable[Quantity]) -> dict[str, int]:
-        """Sizes by dimension: those that the frame fixes, and those that only the data know (directions, ...)."""
-        neurons = max((len(ids) for ids in self.frame.neuron_ids), default=0)
-        samples = len(self.frame.sample_classes)
-        fixed = {
-            "layer": len(self.frame.layers),
-            "class": self.frame.classes,
-            "sample": samples,
-            "sample_other": samples,
-            "neuron": neurons,
-            "neuron_other": neurons,
+        shapes = {
+            item: [o.values[item.name].shape for o in self.observations if item.name in o.values] for item in items
         }
-        found: dict[str, int] = {}
-        for item in items:
-            shapes = {o.values[item.name].shape for o in self.observations if item.name in o.values}
-            for dim, *sizes in zip(item.dims[1:], *shapes, strict=True):
-                found[dim] = max(found.get(dim, 0), *sizes)
-        return found | fixed
+        return sizes_of(self.frame, shapes)
 
     def _valid(self, stacked: Mapping[str, np.ma.MaskedArray]) -> xr.Variable:
         items = self._step_quantities(stacked)
         valid = np.zeros((len(items), len(self.observations), len(self.frame.layers)), dtype=bool)
         for index, item in enumerate(items):
-            measured: np.ndarray = ~np.ma.getmaskarray(stacked[item.name])
-            kept = 2 if item.dims[1:2] == ("layer",) else 1
-            valid[index] = measured.any(axis=tuple(range(kept, measured.ndim))).reshape(len(measured), -1)
-        attributes = {"long_name": "measured, so that a NaN is the value itself"}
-        return xr.Variable(("quantity", "step", "layer"), valid, attributes)
+            valid[index] = measured_layers(item, stacked[item.name])
+        return xr.Variable(("quantity", "step", "layer"), valid, VALID_ATTRIBUTES)
 
-    def _coordinates(
-        self, stacked: Mapping[str, np.ma.MaskedArray], sizes: Mapping[str, int]
-    ) -> dict[str, tuple[object, object]]:
-        frame = self.frame
-        layers, rows = frame.layers, frame.coverage
-        neurons = range(sizes["neuron"])
-        samples = np.arange(len(frame.sample_classes))
-        return {
-            "step": ("step", np.array([o.step for o in self.observations], dtype=np.int64)),
-            "image_step": ("image_step", np.array(self._image_steps(), dtype=np.int64)),
-            "layer": ("layer", np.array([layer.name for layer in layers], dtype=object)),
-            "layer_type": ("layer", np.array([layer.layer_type for layer in layers], dtype=object)),
-            "width": ("layer", np.array([layer.width for layer in layers], dtype=np.int64)),
-            "fan_in": ("layer", np.array([layer.fan_in for layer in layers], dtype=np.int64)),
-            "activation": ("layer", np.array([layer.activation for layer in layers], dtype=object)),
-            "module": ("module", np.array([row.module for row in rows], dtype=object)),
-            "module_type": ("module", np.array([row.module_type for row in rows], dtype=object)),
-            "coverage": ("module", np.array([row.coverage for row in rows], dtype=object)),
-            "class": ("class", np.arange(frame.classes)),
-            "sample": ("sample", samples),
-            "sample_other": ("sample_other", samples),
-            "sample_class": ("sample", np.array(frame.sample_classes, dtype=np.int64)),
-            "neuron": ("neuron", np.array(neurons, dtype=np.int64)),
-            "neuron_other": ("neuron_other", np.array(neurons, dtype=np.int64)),
-            "neuron_id": (("layer", "neuron"), _padded(frame.neuron_ids, len(neurons))),
-            "quantity": (
-                "quantity",
-                np.array([item.name for item in self._step_quantities(stacked)], dtype=object),
-            ),
-            **{dim: (dim, np.arange(1, sizes[dim] + 1)) for dim in _COUNTED if dim in sizes},
-        }
 
-    def _attributes(self, variables: Iterable[str]) -> dict[str, object]:
-        known = [self.frame.quantity(name) for name in variables if name != "valid"]
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "recipe": self.frame.recipe,
-            "environment": json.dumps(self.frame.environment, sort_keys=True),
-            "citations": " ".join(sorted({item.paper for item in known if item.paper})),
-        }
+VALID_ATTRIBUTES = {"long_name": "measured, so that a NaN is the value itself"}
+
+
+def measured_layers(item: Quantity, array: np.ma.MaskedArray) -> np.ndarray:
+    """Return (steps, layers or 1): whether anything of a step quantity (steps, ...) was measured."""
+    measured: np.ndarray = ~np.ma.getmaskarray(array)
+    kept = 2 if item.dims[1:2] == ("layer",) else 1
+    return np.asarray(measured.any(axis=tuple(range(kept, measured.ndim))).reshape(len(measured), -1))
+
+
+def image_quantities(frame: Frame) -> set[str]:
+    """Return the names of what is taken at image steps."""
+    return {item.name for item in frame.quantities if item.dims[:1] == ("image_step",)}
+
+
+def sizes_of(frame: Frame, shapes: Mapping[Quantity, Sequence[tuple[int, ...]]]) -> dict[str, int]:
+    """Return sizes by dimension: those that the frame fixes, and those that only the data know (directions, ...).
+
+    Args:
+        frame: what stays the same.
+        shapes: for each quantity, those of its arrays, without the dimension of steps.
+    """
+    neurons = max((len(ids) for ids in frame.neuron_ids), default=0)
+    samples = len(frame.sample_classes)
+    fixed = {
+        "layer": len(frame.layers),
+        "class": frame.classes,
+        "sample": samples,
+        "sample_other": samples,
+        "neuron": neurons,
+        "neuron_other": neurons,
+    }
+    found: dict[str, int] = {}
+    for item, of_item in shapes.items():
+        for dim, *sizes in zip(item.dims[1:], *of_item, strict=True):
+            found[dim] = max(found.get(dim, 0), *sizes)
+    return found | fixed
+
+
+def coordinates(
+    frame: Frame,
+    steps: Sequence[int],
+    image_steps: Sequence[int],
+    step_quantities: Sequence[str],
+    sizes: Mapping[str, int],
+) -> dict[str, tuple[object, object]]:
+    """Return the coordinates of a record of one model."""
+    layers, rows = frame.layers, frame.coverage
+    neurons = range(sizes["neuron"])
+    samples = np.arange(len(frame.sample_classes))
+    return {
+        "step": ("step", np.array(steps, dtype=np.int64)),
+        "image_step": ("image_step", np.array(image_steps, dtype=np.int64)),
+        "layer": ("layer", np.array([layer.name for layer in layers], dtype=object)),
+        "layer_type": ("layer", np.array([layer.layer_type for layer in layers], dtype=object)),
+        "width": ("layer", np.array([layer.width for layer in layers], dtype=np.int64)),
+        "fan_in": ("layer", np.array([layer.fan_in for layer in layers], dtype=np.int64)),
+        "activation": ("layer", np.array([layer.activation for layer in layers], dtype=object)),
+        "module": ("module", np.array([row.module for row in rows], dtype=object)),
+        "module_type": ("module", np.array([row.module_type for row in rows], dtype=object)),
+        "coverage": ("module", np.array([row.coverage for row in rows], dtype=object)),
+        "class": ("class", np.arange(frame.classes)),
+        "sample": ("sample", samples),
+        "sample_other": ("sample_other", samples),
+        "sample_class": ("sample", np.array(frame.sample_classes, dtype=np.int64)),
+        "neuron": ("neuron", np.array(neurons, dtype=np.int64)),
+        "neuron_other": ("neuron_other", np.array(neurons, dtype=np.int64)),
+        "neuron_id": (("layer", "neuron"), _padded(frame.neuron_ids, len(neurons))),
+        "quantity": ("quantity", np.array(step_quantities, dtype=object)),
+        **{dim: (dim, np.arange(1, sizes[dim] + 1)) for dim in _COUNTED if dim in sizes},
+    }
+
+
+def attributes(frame: Frame, variables: Iterable[str]) -> dict[str, object]:
+    """Return the attributes of a record with these variables."""
+    known = [frame.quantity(name) for name in variables if name != "valid"]
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "recipe": frame.recipe,
+        "environment": json.dumps(frame.environment, sort_keys=True),
+        "citations": " ".join(sorted({item.paper for item in known if item.paper})),
+    }
 
 
 def kept_dtype(item: Quantity) -> type[np.floating]:
@@ -165,15 +195,16 @@ def kept_dtype(item: Quantity) -> type[np.floating]:
     return np.float32 if item.dims[0] == "image_step" and len(item.dims) > 3 else np.float64
 
 
-def _variable(item: Quantity, data: np.ndarray) -> xr.Variable:
-    attributes = {
+def variable(item: Quantity, data: np.ndarray, *, leading: tuple[str, ...] = ()) -> xr.Variable:
+    """Return a variable that describes itself; `leading` are dimensions before those of the quantity."""
+    described = {
         "long_name": item.long_name,
         "symbol": item.symbol,
         "units": item.unit,
         "range": list(item.bounds),
         "source": item.source,
     }
-    return xr.Variable(item.dims, data, attributes)
+    return xr.Variable((*leading, *item.dims), data, described)
 
 
 def _padded(rows: tuple[tuple[int, ...], ...], length: int) -> np.ndarray:

@@ -60,7 +60,7 @@ class Dataset:
         """Return inputs and targets of the samples `chosen` for one training step, augmented as `random` says."""
         if self.augmentation is None:
             return self.inputs[chosen], self.targets[chosen]
-        return self.augmentation(chosen, random), self.targets[chosen]
+        return self.augmentation(chosen, random).to(self.inputs.dtype), self.targets[chosen]
 
     def of(self, rows: Tensor) -> Dataset:
         """Return the data set of some of the samples."""

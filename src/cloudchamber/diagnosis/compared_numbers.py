@@ -65,6 +65,8 @@ def _final_accuracy(case: Case) -> Cell:
 
 
 def _last_step(case: Case) -> Cell:
+    if "stopped_at" in case.record.coords:  # a member of an ensemble, whose record has the steps of all members
+        return float(case.record["stopped_at"])
     return float(case.record["step"].values[-1]) if case.record.sizes["step"] else None
 
 

@@ -259,7 +259,8 @@ class Monitor:
         if not rare:
             return False
         names = {measure.name for measure in rare}
-        taken = [bool(names & o.values.keys()) for o in self.buffer.observations if self._has_images(o)]
+        seen = [o for o in self.buffer.observations if self._has_images(o) or self._images(o.step)]
+        taken = [bool(names & o.values.keys()) for o in seen]
         used, since = sum(taken), len(taken) - max((i + 1 for i, was in enumerate(taken) if was), default=0)
         limit = min(measure.at_most for measure in rare if measure.at_most is not None)
         return used < limit and since + 1 >= 2 ** max(0, used - limit // 2)

@@ -23,21 +23,23 @@ class Batches:
 
     def of_step(self, step: int) -> tuple[Tensor, Tensor]:
         """Return inputs and targets for update number `step` (from 1)."""
-        epoch, index = divmod(step - 1, self._per_epoch)
+        epoch, index = divmod(step - 1, self.per_epoch)
         if epoch != self._epoch:
-            self._epoch, self._order = epoch, self._order_of(epoch)
+            self._epoch, self._order = epoch, self.order_of(epoch)
         chosen = self._order[index * self.size : (index + 1) * self.size]
         return self.dataset.batch(chosen, generator(self.seed, "augmentation", step))
 
     def epochs(self, step: int) -> float:
         """Return how many passes over the data `step` updates make."""
-        return step / self._per_epoch
+        return step / self.per_epoch
 
     @property
-    def _per_epoch(self) -> int:
+    def per_epoch(self) -> int:
+        """Updates in a pass over the data."""
         return len(self.dataset) // self.size
 
-    def _order_of(self, epoch: int) -> Tensor:
+    def order_of(self, epoch: int) -> Tensor:
+        """Return the samples in the order of pass number `epoch` (from 0)."""
         if self.size == len(self.dataset):
             return torch.arange(self.size)
         return torch.randperm(len(self.dataset), generator=generator(self.seed, "order", epoch))
