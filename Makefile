@@ -34,7 +34,7 @@ benchmarks: .venv/.run
 	touch $@
 
 .venv/.test: .venv/.run
-	$(BIN)/pip install --quiet --editable '.[dev,papers]'
+	$(BIN)/pip install --quiet --editable '.[dev,papers,ray]'
 	touch $@
 
 clean:

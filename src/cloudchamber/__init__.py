@@ -35,8 +35,13 @@ if TYPE_CHECKING:
     from cloudchamber.reporting import write_report as write_report
     from cloudchamber.training import Recipe as Recipe
     from cloudchamber.training import load_recipe as load_recipe
+    from cloudchamber.training import load_sweep as load_sweep
+    from cloudchamber.training import open_sweep as open_sweep
     from cloudchamber.training import run as run
+    from cloudchamber.training import run_ensemble as run_ensemble
     from cloudchamber.training import second_pass as second_pass
+    from cloudchamber.training.sweep.run import sweep as sweep
+    from cloudchamber.training import train_ensemble as train_ensemble
 
 _HOME = {
     "plot": "cloudchamber.plot",
@@ -65,8 +70,13 @@ _HOME = {
     "write_report": "cloudchamber.reporting",
     "Recipe": "cloudchamber.training",
     "load_recipe": "cloudchamber.training",
+    "load_sweep": "cloudchamber.training",
+    "open_sweep": "cloudchamber.training",
     "run": "cloudchamber.training",
+    "run_ensemble": "cloudchamber.training",
     "second_pass": "cloudchamber.training",
+    "sweep": "cloudchamber.training.sweep.run",
+    "train_ensemble": "cloudchamber.training",
 }
 
 

@@ -116,7 +116,7 @@ MISUSE = {
     "misspelt field": (
         ["run", "--set", "optimizer.mommentum=0.9"],
         2,
-        "optimizer.mommentum is not a field; choose from lr, momentum",
+        "optimizer.mommentum is not a field; choose from l2, lr, momentum",
     ),
     "negative width": (["run", "--set", "model.width=-4"], 2, "model.width"),
     "wrong kind": (["run", "--set", "data.name=imagenet"], 2, "digits"),

@@ -159,6 +159,8 @@ def test_what_the_recipe_has_is_not_advised(replaced, by, absent):
 def test_normalization_is_not_advised_where_there_is_one():
     norm = ("norm", "BatchNorm1d", "skipped, because it is a normalization")
     assert "batch normalization" not in advice_of(record_of(FLAT, skipped=(norm,)))
+    without_weights = RECIPE + "\nnorms: {name: phase_norm}\n"
+    assert "batch normalization" not in advice_of(record_of(FLAT, recipe=without_weights))
 
 
 @pytest.mark.parametrize("text", ["# the loop was the user's own", "", "just words", "[1, 2]", "a: ["])

@@ -81,3 +81,23 @@ def test_the_model_of_a_recipe():
     assert [tuple(p.shape) for p in model.parameters()] == [(3, 5), (4, 3)]
     assert isinstance(model.activation1, nn.Tanh)
     assert MLPConfig() == MLPConfig(name="mlp", depth=9, width=512, activation="relu", bias=True)
+
+
+@pytest.mark.parametrize("slope", [-1.5, 0.0, 0.01, 0.1, 1.0, 3.0])
+def test_leaky_relu_has_any_slope(slope):
+    model = build_model(MLPConfig(depth=2, width=3, activation="leaky_relu", negative_slope=slope), inputs=5, outputs=4)
+    points = torch.linspace(-5, 5, 41, dtype=torch.float64)
+    expected = [x if x > 0 else slope * x for x in points.tolist()]
+    assert model.activation1(points).tolist() == pytest.approx(expected)
+
+
+def test_a_slope_is_refused_where_nothing_has_it():
+    with pytest.raises(ValueError, match=r"negative_slope is that of leaky_relu; got 0.1 with relu"):
+        MLPConfig(negative_slope=0.1)
+
+
+def test_the_layers_run_in_their_order_with_what_is_put_between_them():
+    model = MLP(4, 2, depth=2, width=3)
+    before = model(torch.ones(5, 2, 2))
+    model.add_module("last", nn.Softmax(dim=1))
+    assert torch.equal(model(torch.ones(5, 2, 2)), before.softmax(1))

@@ -13,6 +13,7 @@ from cloudchamber.training import Recipe, parse_recipe, recipe_yaml
 
 REMEDY = " Remedy: `cloudchamber recipe` prints every field with its default."
 TOP = ", ".join(sorted(Recipe.model_fields))
+MODEL = "activation, bias, depth, name, negative_slope, width"
 DATA_NAMES = ", ".join(
     f"'{name}'"
     for name in (
@@ -39,11 +40,20 @@ def problems(raw):
         ({1: 2}, f"1 is not a field; choose from {TOP}."),
         ({None: 2}, f"None is not a field; choose from {TOP}."),
         ({(1, 2): 2}, f"(1, 2) is not a field; choose from {TOP}."),
-        ({"model": {"widht": 3}}, "model.widht is not a field; choose from activation, bias, depth, name, width."),
-        ({"model": {2: 3}}, "model.2 is not a field; choose from activation, bias, depth, name, width."),
+        (
+            {"model": {"widht": 3}},
+            f"model.widht is not a field; choose from {MODEL}.",
+        ),
+        (
+            {"model": {2: 3}},
+            f"model.2 is not a field; choose from {MODEL}.",
+        ),
         # A field may be called like a kind of section.
-        ({"model": {"mlp": 3}}, "model.mlp is not a field; choose from activation, bias, depth, name, width."),
-        ({"optimizer": {"sgd": 3}}, "optimizer.sgd is not a field; choose from lr, momentum, name, weight_decay."),
+        (
+            {"model": {"mlp": 3}},
+            f"model.mlp is not a field; choose from {MODEL}.",
+        ),
+        ({"optimizer": {"sgd": 3}}, "optimizer.sgd is not a field; choose from l2, lr, momentum, name, weight_decay."),
         (
             {"optimizer": {"name": "adam", "momentum": 0.9}},
             "optimizer.momentum is not a field; choose from beta1, beta2, eps, lr, name, weight_decay.",
@@ -82,7 +92,7 @@ def test_an_unknown_field_is_named_beside_the_ones_there_are(raw, message):
         ({"threads": 0}, "threads must be greater than 0 or null; got 0."),
         ({"batch_size": 0}, "batch_size must be greater than 0 or null; got 0."),
         ({"device": 0}, "device must be a valid string; got 0."),
-        ({"loss": "l1"}, "loss must be 'cross_entropy' or 'mse' or null; got 'l1'."),
+        ({"loss": "l1"}, "loss.name must be one of 'cross_entropy', 'mse', 'focal'; got 'l1'."),
         ({"model": {"bias": 1}}, "model.bias must be a valid boolean; got 1."),
         ({"model": {"width": math.nan}}, "model.width must be a valid integer; got nan."),
         ({"model": {"name": "cnn"}}, "model.name must be 'mlp'; got 'cnn'."),

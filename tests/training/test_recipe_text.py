@@ -36,7 +36,8 @@ recipes = sections(
         | st.just({"name": "pytorch_default"}),
         "optimizer": sections({"lr": positive, "momentum": fraction, "weight_decay": not_negative})
         | sections({"lr": positive, "beta1": fraction, "eps": positive}).map(lambda f: {"name": "adamw", **f}),
-        "loss": st.sampled_from([None, "cross_entropy", "mse"]),
+        "norms": st.sampled_from([None, "batch_norm", {"name": "phase_norm", "after": ["linear1"], "once": False}]),
+        "loss": st.sampled_from([None, "cross_entropy", "mse", {"name": "focal", "focusing": 0.5}]),
         "steps": st.integers(0, 10**12),
         "batch_size": st.none() | count,
         "observe": st.builds(
@@ -66,7 +67,7 @@ def test_a_written_recipe_is_read_back_equal(tmp_path_factory, raw):
 def test_the_written_recipe_has_every_field():
     written = yaml.safe_load(recipe_yaml(Recipe()))
     assert set(written) == set(Recipe.model_fields)
-    assert written["optimizer"] == {"name": "sgd", "lr": 0.01, "momentum": 0.0, "weight_decay": 0.0}
+    assert written["optimizer"] == {"name": "sgd", "lr": 0.01, "momentum": 0.0, "weight_decay": 0.0, "l2": None}
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "{}\n", "---\n"])
@@ -165,7 +166,7 @@ def test_an_override_that_is_no_yaml_is_refused(value):
     [
         ("name=x", "name is not a field; choose from batch_size"),
         ("optimiser.lr=1", "optimiser is not a field; choose from batch_size"),
-        ("optimizer.rate=1", "optimizer.rate is not a field; choose from lr"),
+        ("optimizer.rate=1", "optimizer.rate is not a field; choose from l2, lr"),
         ("optimizer.lr.x=1", "optimizer.lr must be a valid number; got {'x': 1}"),
         ("steps.x=3", "steps must be a valid integer; got {'x': 3}"),
         ("a..b=3", "a is not a field"),

@@ -9,25 +9,30 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cloudchamber._core.errors import CloudchamberError, InvalidInput
+from cloudchamber.cli.codes import DIVERGED, FAILED, INTERRUPTED, MISUSED
 from cloudchamber.cli.folders import next_folder
+from cloudchamber.cli.papers import app as papers
+from cloudchamber.cli.sweep import sweep
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from cloudchamber.training import RunResult
 
-FAILED, MISUSED, DIVERGED, INTERRUPTED = 1, 2, 3, 130
 REPORT_NAME = "report.html"
 
 app = typer.Typer(
     help="See condensation in neural networks, and read what it means for a training run.",
-    epilog="Exit codes: 0 done, 1 a file cannot be used, 2 wrong input, 3 the loss became NaN or infinite, "
-    "130 interrupted (go on with --resume).",
+    epilog="Exit codes: 0 done, 1 a file cannot be used or cells of a sweep failed, 2 wrong input, "
+    "3 the loss became NaN or infinite, 130 interrupted (go on with --resume).",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+app.add_typer(papers, name="papers")
+app.command()(sweep)
 
 RecipeFile = Annotated[
     Path | None, typer.Argument(metavar="[RECIPE.yaml]", help="A recipe; left out: the default one.")

@@ -58,11 +58,12 @@ def _larger_weights(case: Case) -> str:
 
 def _normalization(case: Case) -> str:
     types = [str(name) for name in case.record["module_type"].values] if "module_type" in case.record.coords else []
-    if any("Norm" in name for name in types):
+    if any("Norm" in name for name in types) or case.setting("norms") is not None:
         return ""
+    how = " (`--set norms.name=batch_norm`)" if case.recipe else ""
     return (
-        "Put batch normalization after some layers, before their activation: after the layers 1, 3, 5 and 7 it frees "
-        "a stuck MLP of nine (mlp2024, Appendix K)."
+        f"Put batch normalization after some layers, before their activation{how}: after the layers 1, 3, 5 and 7 it "
+        "frees a stuck MLP of nine (mlp2024, Appendix K)."
     )
 
 

@@ -1,5 +1,6 @@
 """Interventions: what is done to a model on purpose, to make condensation stronger or weaker."""
 
+from cloudchamber.interventions.batch_norm import BatchNorm, CenteringNorm
 from cloudchamber.interventions.initialization import (
     InitializationConfig,
     NormalConfig,
@@ -7,5 +8,27 @@ from cloudchamber.interventions.initialization import (
     XavierNormalConfig,
     initialize,
 )
+from cloudchamber.interventions.norms import (
+    BatchNormConfig,
+    CenteringNormConfig,
+    NormsConfig,
+    PhaseNormConfig,
+    insert_norms,
+)
+from cloudchamber.interventions.phase_norm import PhaseNorm
 
-__all__ = ["InitializationConfig", "NormalConfig", "PytorchDefaultConfig", "XavierNormalConfig", "initialize"]
+__all__ = [
+    "BatchNorm",
+    "BatchNormConfig",
+    "CenteringNorm",
+    "CenteringNormConfig",
+    "InitializationConfig",
+    "NormalConfig",
+    "NormsConfig",
+    "PhaseNorm",
+    "PhaseNormConfig",
+    "PytorchDefaultConfig",
+    "XavierNormalConfig",
+    "initialize",
+    "insert_norms",
+]

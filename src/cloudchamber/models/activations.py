@@ -11,6 +11,9 @@ ActivationName = Literal[
     "relu", "leaky_relu", "tanh", "sigmoid", "softplus", "gelu", "silu", "xtanh", "x2tanh", "identity"
 ]
 
+NEGATIVE_SLOPE = 0.01
+"""Of leaky ReLU, where none is given; torch's."""
+
 
 class XTanh(nn.Module):
     """x·tanh(x): multiplicity 2 (zhou2022, Definition 1)."""
@@ -42,10 +45,14 @@ _MODULES: dict[ActivationName, type[nn.Module]] = {
 }
 
 
-def activation(name: ActivationName) -> nn.Module:
+def activation(name: ActivationName, negative_slope: float = NEGATIVE_SLOPE) -> nn.Module:
     """Return a new activation module.
+
+    Args:
+        name: which.
+        negative_slope: slope of leaky ReLU below zero; of no use to the others.
 
     >>> activation("xtanh")(torch.tensor(2.0)) == 2 * torch.tanh(torch.tensor(2.0))
     tensor(True)
     """
-    return _MODULES[name]()
+    return nn.LeakyReLU(negative_slope) if name == "leaky_relu" else _MODULES[name]()

@@ -5,11 +5,11 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Literal
 
-from pydantic import PositiveInt
+from pydantic import PositiveInt, model_validator
 from torch import Tensor, nn
 
 from cloudchamber._core.config import Config
-from cloudchamber.models.activations import ActivationName, activation
+from cloudchamber.models.activations import NEGATIVE_SLOPE, ActivationName, activation
 
 
 class MLPConfig(Config):
@@ -21,13 +21,24 @@ class MLPConfig(Config):
     width: PositiveInt = 512
     """neurons per hidden layer"""
     activation: ActivationName = "relu"
+    negative_slope: float = NEGATIVE_SLOPE
+    """slope of leaky_relu below zero"""
     bias: bool = True
 
+    @model_validator(mode="after")
+    def _slope_of_leaky_relu(self) -> MLPConfig:
+        if self.activation != "leaky_relu" and self.negative_slope != NEGATIVE_SLOPE:
+            got = f"{self.negative_slope:g} with {self.activation}"
+            raise ValueError(f"negative_slope is that of leaky_relu; got {got}")
+        return self
 
-class MLP(nn.Module):
+
+class MLP(nn.Sequential):
     """`depth` linear layers, called linear1, linear2, ... as the papers count them; (n, ...) → (n, outputs).
 
     Equation: F⁰ = x, F^l = σ(W^l F^(l−1) + b^l) for l < depth, output W^depth F^(depth−1) + b^depth (mlp2024, Eq. 1).
+
+    It runs its children in their order: `interventions.insert_norms` puts norms between them.
 
     >>> import torch
     >>> MLP(4, 3, depth=2, width=8)(torch.zeros(5, 4)).shape
@@ -42,6 +53,7 @@ class MLP(nn.Module):
         depth: int,
         width: int,
         act: ActivationName = "relu",
+        negative_slope: float = NEGATIVE_SLOPE,
         bias: bool = True,
     ) -> None:
         super().__init__()
@@ -49,11 +61,8 @@ class MLP(nn.Module):
         for number, (fan_in, fan_out) in enumerate(pairwise(sizes), start=1):
             self.add_module(f"linear{number}", nn.Linear(fan_in, fan_out, bias=bias))
             if number < depth:
-                self.add_module(f"activation{number}", activation(act))
+                self.add_module(f"activation{number}", activation(act, negative_slope))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name
         """Flatten each sample and apply the chain."""
-        x = x.flatten(1)
-        for module in self.children():
-            x = module(x)
-        return x
+        return super().forward(input.flatten(1))

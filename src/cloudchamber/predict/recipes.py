@@ -6,7 +6,7 @@ from cloudchamber._core.errors import require
 from cloudchamber.predict.forecast import predict
 from cloudchamber.predict.prediction import Prediction
 from cloudchamber.training import Recipe
-from cloudchamber.training.session import LOSSES, Session
+from cloudchamber.training.session import Session
 from cloudchamber.training.settings import own_settings
 
 
@@ -25,7 +25,7 @@ def predict_recipe(recipe: Recipe) -> Prediction:
         return predict(
             session.model,
             session.batches.dataset.probe(recipe.observe.probe_samples),
-            loss=LOSSES[session.loss_name],
+            loss=session.loss,
             optimizer=session.optimizer,
             steps=recipe.steps,
         )

@@ -2,26 +2,51 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import math
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 from cloudchamber._core.config import Config
 from cloudchamber._core.schema import MAX_IMAGE_SAMPLES
 from cloudchamber.data import DataConfig, DigitsConfig
-from cloudchamber.interventions import InitializationConfig, XavierNormalConfig
+from cloudchamber.interventions import InitializationConfig, NormsConfig, XavierNormalConfig
 from cloudchamber.models import MLPConfig, ModelConfig
+from cloudchamber.training.losses import LossConfig
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
 class SGDConfig(Config):
-    """torch.optim.SGD: v ← momentum·v + ∇L + weight_decay·W, W ← W − lr·v."""
+    """torch.optim.SGD: v ← momentum·v + ∇L + weight_decay·W, W ← W − lr·v, for weights, biases and norms alike."""
 
     name: Literal["sgd"] = "sgd"
     lr: PositiveFloat = 0.01
     momentum: Fraction = 0.0
     weight_decay: NonNegativeFloat = 0.0
+    l2: NonNegativeFloat | None = None
+    """λ of a loss L + λ‖W‖² (mlp2024, Eq. 28), instead of weight_decay; kept as weight_decay = 2λ"""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _l2_is_weight_decay(cls, fields: Any) -> Any:
+        if not isinstance(fields, dict) or not _is_positive(fields.get("l2")):
+            return fields
+        if fields.get("weight_decay"):
+            raise ValueError(f"either l2 or weight_decay may be given, not both ({fields['l2']:g} and weight_decay)")
+        return {**fields, "l2": None, "weight_decay": 2 * fields["l2"]}
+
+
+def _is_positive(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
 
 
 class AdamConfig(Config):
@@ -53,6 +78,8 @@ class ObserveConfig(Config):
     """samples of the cosine images"""
     layers: list[str] | None = None
     """names or patterns; null = all"""
+    mode: Literal["eval", "train"] = "eval"
+    """eval: batch norms use running averages, which start at mean 0 and variance 1; train: those of the probe"""
     measures: list[str] | None = None
     """names, or groups (light, mlp2024, theorem1, kernel, neurons, all); null = what can be left on"""
 
@@ -73,9 +100,11 @@ class Recipe(Config):
     data: DataConfig = DigitsConfig()
     model: ModelConfig = MLPConfig()
     initialization: InitializationConfig = XavierNormalConfig()
+    norms: NormsConfig | None = None
+    """norms between layers and activations; with nothing else to say, the name is enough; null = none"""
     optimizer: OptimizerConfig = SGDConfig()
-    loss: Literal["cross_entropy", "mse"] | None = None
-    """null = cross_entropy for class labels, mse for values"""
+    loss: LossConfig | None = None
+    """null = cross_entropy for class labels, mse for values; with nothing else to say, the name is enough"""
     steps: NonNegativeInt = 1000
     """updates of the weights"""
     batch_size: PositiveInt | None = 100
@@ -84,7 +113,16 @@ class Recipe(Config):
     checkpoint_every: PositiveInt = 200
     """steps between checkpoints"""
     seed: NonNegativeInt = 0
+    dtype: Literal["float32", "float64"] = "float32"
+    """precision of weights and data; float64 starts from the same numbers as float32, and rounds less from there on"""
     device: str = "cpu"
     threads: PositiveInt | None = 1
     """CPU threads; small networks gain little from more, and with one the result does not depend on the number of
     cores; null = as many as torch takes by itself"""
+
+    @field_validator("loss", "norms", mode="before")
+    @classmethod
+    def _said_by_name(cls, section: Any) -> Any:
+        if isinstance(section, dict) and "name" not in section:
+            raise ValueError("its name must be given")
+        return {"name": section} if isinstance(section, str) else section

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import reprlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +46,26 @@ def load_recipe(path: Path | str | None = None, overrides: Sequence[str] = ()) -
     >>> load_recipe(overrides=["optimizer.name=adam", "model.width=64"]).optimizer.beta1
     0.9
     """
-    raw = {} if path is None else _with_kinds(_read(Path(path)))
-    for field, value in _parsed(overrides):
-        raw = _assigned(raw, field, value)
-    return parse_recipe(raw)
+    raw = {} if path is None else read_mapping(Path(path), "a recipe")
+    return parse_recipe(assigned(raw, parse_overrides(overrides)))
+
+
+def assigned(raw: Mapping[Any, Any], values: Mapping[str, Any]) -> dict[Any, Any]:
+    """Return a part of a recipe with fields set, whatever their order; `raw` itself stays as it is.
+
+    Args:
+        raw: nested mappings.
+        values: by dotted field. A `name` that differs from the section's starts that section anew.
+
+    >>> assigned({"optimizer": {"name": "sgd", "lr": 0.1}}, {"optimizer.name": "adam", "seed": 3})
+    {'optimizer': {'name': 'adam'}, 'seed': 3}
+    """
+    filled = _with_kinds(raw)
+    paths = [tuple(field.split(".")) for field in values]
+    # Whole sections first, then names: they decide which other fields there are.
+    for path in sorted(paths, key=lambda path: (len(path), path[-1] != "name")):
+        filled = _assigned(filled, path, values[".".join(path)])
+    return filled
 
 
 def parse_recipe(raw: Mapping[Any, Any]) -> Recipe:
@@ -69,7 +85,24 @@ def parse_recipe(raw: Mapping[Any, Any]) -> Recipe:
 
 def recipe_yaml(recipe: Recipe) -> str:
     """Return the whole recipe as YAML; `load_recipe` reads it back to an equal one."""
-    return yaml.dump(recipe.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False)
+    return as_yaml(recipe.model_dump(mode="json"))
+
+
+def as_yaml(value: Any) -> str:
+    """Return plain values as YAML that is read back as the same values."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False)
+
+
+def known_fields() -> list[str]:
+    """Return every field that a recipe of some kind has, dotted, sections included."""
+    return sorted(set(_fields_in(Recipe, "")))
+
+
+def _fields_in(kind: type[BaseModel], prefix: str) -> Iterator[str]:
+    for name, field in kind.model_fields.items():
+        yield prefix + name
+        for inner in _kinds_in(field.annotation):
+            yield from _fields_in(inner, f"{prefix}{name}.")
 
 
 def _with_kinds(raw: Mapping[Any, Any]) -> dict[Any, Any]:
@@ -82,19 +115,29 @@ def _with_kinds(raw: Mapping[Any, Any]) -> dict[Any, Any]:
     return filled
 
 
-def _read(path: Path) -> dict[Any, Any]:
+def read_mapping(path: Path, what: str) -> dict[Any, Any]:
+    """Read a YAML file of fields; an empty one has none.
+
+    Args:
+        path: the file.
+        what: the file is, for the errors: "a recipe".
+
+    Raises:
+        FileAccess: if it cannot be read.
+        InvalidRecipe: if it is no YAML, or no mapping.
+    """
     try:
         content = _parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise FileAccess(
-            f"a recipe is a readable YAML file; got: {error.strerror} ({path}). Remedy: check the path."
+            f"{what} is a readable YAML file; got: {error.strerror} ({path}). Remedy: check the path."
         ) from error
     except ValueError as error:
-        raise InvalidRecipe(f"a recipe is YAML; got: {error}. Remedy: mend the file {path}.") from error
+        raise InvalidRecipe(f"{what} is YAML; got: {error}. Remedy: mend the file {path}.") from error
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise InvalidRecipe(f"a recipe is a mapping of fields; got {_shown(content)}. Remedy: mend the file {path}.")
+        raise InvalidRecipe(f"{what} is a mapping of fields; got {_shown(content)}. Remedy: mend the file {path}.")
     return content
 
 
@@ -106,15 +149,22 @@ def _parse_yaml(text: str) -> Any:
         raise ValueError(" ".join(str(error).split())) from error
 
 
-def _parsed(overrides: Iterable[str]) -> list[tuple[list[str], Any]]:
-    pairs = []
+def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
+    """Read "field=value" texts, values being YAML.
+
+    Raises:
+        InvalidRecipe: if a text is not of that form.
+
+    >>> parse_overrides(["optimizer.lr=1e-3", "observe.layers=[linear2]"])
+    {'optimizer.lr': 0.001, 'observe.layers': ['linear2']}
+    """
+    values = {}
     for text in overrides:
         field, separator, value = text.partition("=")
         if not separator or not field.strip():
             raise InvalidRecipe(f"an override reads field=value; got {text!r}. Remedy: for example optimizer.lr=0.1.")
-        pairs.append((field.strip().split("."), _value(text, value)))
-    # Whole sections first, then names: they decide which other fields there are.
-    return sorted(pairs, key=lambda pair: (len(pair[0]), pair[0][-1] != "name"))
+        values[field.strip()] = _value(text, value)
+    return values
 
 
 def _value(text: str, value: str) -> Any:

@@ -31,7 +31,7 @@ def device_of(recipe: Recipe) -> torch.device:
 
 @contextmanager
 def own_settings(recipe: Recipe, threads: int | None) -> Iterator[None]:
-    """Compute in float32, with gradients, on `threads` threads (None = as many as now), whatever the caller has set.
+    """Compute with gradients, in float32 by default, on `threads` threads (None = as many as now), whatever is set.
 
     On exit the caller has his settings and random states back, also after an exception.
     """

@@ -173,7 +173,13 @@ def test_members_of_one_key_can_run_together():
 
 @pytest.mark.parametrize(
     ("override", "named"),
-    [("model.width=17", "model"), ("optimizer.name=adam", "optimizer"), (SINES, "data"), ("steps=5", "steps")],
+    [
+        ("model.width=17", "model"),
+        ("norms.name=batch_norm", "norms"),
+        ("optimizer.name=adam", "optimizer"),
+        (SINES, "data"),
+        ("steps=5", "steps"),
+    ],
 )
 def test_recipes_of_other_shapes_are_refused(override, named):
     with pytest.raises(InvalidRecipe, match=rf"got another {named} in recipe 1\. Remedy: run it apart"):
@@ -206,3 +212,8 @@ def test_the_default_precision_is_what_it_was():
     assert load_recipe().dtype == "float32"
     with pytest.raises(InvalidRecipe, match="dtype must be 'float32' or 'float64'"):
         load_recipe(overrides=["dtype=float16"])
+
+
+def test_members_are_observed_as_in_evaluation_only():
+    with pytest.raises(InvalidRecipe, match=r"got observe.mode=train\. Remedy: --set observe.mode=eval"):
+        run_ensemble([small("observe.mode=train")])

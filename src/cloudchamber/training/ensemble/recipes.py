@@ -37,7 +37,7 @@ from cloudchamber.training.session import (
 )
 from cloudchamber.training.settings import device_of, own_settings
 
-_ALIKE = {"model", "steps", "batch_size", "loss", "observe", "dtype", "device", "threads"}
+_ALIKE = {"model", "norms", "steps", "batch_size", "loss", "observe", "dtype", "device", "threads"}
 """Sections of a recipe that the members of an ensemble have in common, beside the shape of their data."""
 _NUMBERS = {"amplitude", "frequency", "phase", "low", "high"}
 """Fields of synthetic data that change their values, not their shape."""
@@ -203,6 +203,11 @@ def stacked_optimizer(configs: Sequence[SGDConfig | AdamConfig]) -> Optimizer:
 def _observer(recipes: Sequence[Recipe], source: RecipeSource, members: Members, loss: LossName) -> Observing:
     """Return what observes each member as its recipe says."""
     observe = recipes[0].observe
+    if observe.mode != "eval":
+        raise InvalidRecipe(
+            "the members of an ensemble are observed as in evaluation; got observe.mode=train. "
+            "Remedy: --set observe.mode=eval, or run the recipes one by one."
+        )
     watch = Watch(
         probe=_probe(source, observe.probe_samples),
         every=observe.every if observe.per_decade is None else logarithmic(observe.per_decade),

@@ -11,7 +11,7 @@ from torch import Tensor
 from cloudchamber.anatomy import LayerSnapshot, Plan, capture, choose_views
 from cloudchamber.measures.vectors import wide
 from cloudchamber.monitor.losses import SampleLoss
-from cloudchamber.training.session import LOSSES, Session
+from cloudchamber.training.session import Session
 
 FIELDS = frozenset({"weight", "inputs", "output_gradients", "gates"})
 
@@ -54,7 +54,7 @@ class Viewer:
         Where layers couple the batch (batch normalization), G is `∂(Σ loss)/∂z`. Layers without rows are left out.
         """
         inputs, targets = self._session.batches.of_step(step)
-        loss = SampleLoss(LOSSES[self._session.loss_name], targets, "mean")
+        loss = SampleLoss(self._session.loss, targets, "mean")
         model, plan = self._session.model, self._plan
         seen = capture(model, inputs, loss.summed, layers=self._chosen, fields=FIELDS, training_mode=True, plan=plan)
         self._plan = seen.plan

@@ -1,0 +1,3 @@
+"""Exit codes of the commands."""
+
+FAILED, MISUSED, DIVERGED, INTERRUPTED = 1, 2, 3, 130
