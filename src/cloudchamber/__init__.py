@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from cloudchamber.training import run as run
     from cloudchamber.training import run_ensemble as run_ensemble
     from cloudchamber.training import second_pass as second_pass
-    from cloudchamber.training.sweep.run import sweep as sweep
     from cloudchamber.training import train_ensemble as train_ensemble
+    from cloudchamber.training.sweep.run import sweep as sweep
 
 _HOME = {
     "plot": "cloudchamber.plot",
