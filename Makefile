@@ -10,7 +10,7 @@ run: .venv/.run
 	$(BIN)/cloudchamber run
 
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 lint: .venv/.test
 	$(BIN)/ruff check
