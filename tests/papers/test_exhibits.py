@@ -1,5 +1,6 @@
 """The smoke scale of every built exhibit: it runs on digits, draws, and keeps a small result."""
 
+import matplotlib.pyplot as plt
 import pytest
 
 from cloudchamber.papers import Results, RunCache, entries, load_exhibit, result_text, run_exhibit
@@ -23,4 +24,6 @@ def test_smoke_runs_and_keeps_a_small_result(item, shared, tmp_path):
     assert all(claim.name in result_text(exhibit, result, arrays) for claim in exhibit.claims)
     folder = results.place(item.id, "smoke")
     assert sum(path.stat().st_size for path in folder.iterdir()) < MOST_BYTES
-    assert exhibit.draw(arrays).axes
+    figure = exhibit.draw(arrays)
+    assert figure.axes
+    plt.close(figure)

@@ -18,9 +18,10 @@ from cloudchamber.anatomy import Forward, choose_views, default_forward
 from cloudchamber.measures import Measure, select
 from cloudchamber.monitor.cost import Costs, measured_costs
 from cloudchamber.monitor.history import History
+from cloudchamber.monitor.labels import Labels
 from cloudchamber.monitor.losses import REDUCTIONS, Loss, Reduction
 from cloudchamber.monitor.observer import Observer, Target
-from cloudchamber.monitor.passive import BatchPass, Labels, PassiveObserver, available
+from cloudchamber.monitor.passive import BatchPass, PassiveObserver, available
 from cloudchamber.monitor.positions import PositionChoice, Positions
 from cloudchamber.monitor.probe import Probe
 from cloudchamber.monitor.schedule import Schedule, as_schedule, positive_whole, sparser

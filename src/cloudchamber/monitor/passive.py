@@ -32,6 +32,7 @@ from cloudchamber.monitor.evaluate import (
     shortened_sums,
 )
 from cloudchamber.monitor.history import with_history
+from cloudchamber.monitor.labels import Labels, joined_labels
 from cloudchamber.monitor.observer import Observer
 
 _log = logging.getLogger("cloudchamber")
@@ -41,8 +42,6 @@ MOST_SUMS = 2**22
 """How many bytes of sums wait at most before they are shortened: what fits a cache."""
 MOST_BYTES = 2**26
 """How many bytes of features and gradients wait at most before they are summed up."""
-
-Labels = Tensor | Sequence[Tensor]
 
 
 def available(measure: Measure) -> bool:
@@ -220,7 +219,7 @@ class BatchPass:
     ) -> None:
         self.train_loss: float | Tensor | None = None
         self._of, self._step, self._scale, self._epoch = of, step, scale, epoch
-        self._labels = _joined(labels, of.observer.target.probe.device)
+        self._labels = joined_labels(labels, of.observer.target.probe.device)
         self._wanted, self._numbers = wanted, of.numbers
         self._sums: dict[tuple[int, Place], Partial] = {}
         self._starts: list[int] = []
@@ -371,21 +370,6 @@ def _extra(step: _Step) -> dict[str, np.ma.MaskedArray]:
 
 def _version(tensor: Tensor) -> int:
     return 0 if tensor.is_inference() else tensor._version
-
-
-def _joined(labels: Labels | None, device: torch.device) -> Tensor | None:
-    if labels is None:
-        return None
-    parts = [labels] if isinstance(labels, Tensor) else list(labels)
-    shapes = [tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__ for part in parts]
-    require(
-        bool(parts) and all(isinstance(p, Tensor) and p.ndim == 1 and not p.is_floating_point() for p in parts),
-        "`labels` is a tensor (n,) with the class of each sample, or one per micro-batch",
-        shapes,
-        "pass those, or leave it out where there are no classes",
-    )
-    whole = parts[0] if len(parts) == 1 else torch.cat(parts)
-    return whole.to(device, torch.int64)
 
 
 def _added(first: Partial, second: Partial) -> Partial:
