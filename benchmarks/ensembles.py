@@ -8,7 +8,7 @@ one after the other in an order that turns; the ratio of a round is loop over wa
 Beside it the arithmetic bound, measured in the same rounds: the products at the speed of one large product, every
 hidden entry's tanh at the speed of oneDNN's on data in the cache, and one fused Adam update.
 
-Run: python benchmarks/ensembles.py [threads]      (about 4 minutes on 2 cores that have nothing else to do)
+Run: python benchmarks/ensembles.py [threads]      (5 minutes 20 on 2 cores that have nothing else to do)
 """
 
 from __future__ import annotations

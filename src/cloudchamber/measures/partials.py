@@ -116,7 +116,7 @@ def _with_inverse(
 @lru_cache(maxsize=64)
 def _constant(value: int, count: int) -> Tensor:
     """A small tensor that many results share, and nobody changes."""
-    return torch.full((count,), value)
+    return torch.full((count,), value, device="cpu")
 
 
 def shortened(partials: Sequence[Partial]) -> list[Partial]:
