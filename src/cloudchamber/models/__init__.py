@@ -4,6 +4,7 @@ from torch import nn
 
 from cloudchamber.models.activations import ActivationName, activation
 from cloudchamber.models.mlp import MLP, MLPConfig
+from cloudchamber.models.resnet import ResNet, ResNetConfig
 from cloudchamber.models.scaled import ScaledOutput
 
 ModelConfig = MLPConfig
@@ -22,4 +23,14 @@ def build_model(config: ModelConfig, inputs: int, outputs: int) -> nn.Module:
     )
 
 
-__all__ = ["MLP", "ActivationName", "MLPConfig", "ModelConfig", "ScaledOutput", "activation", "build_model"]
+__all__ = [
+    "MLP",
+    "ActivationName",
+    "MLPConfig",
+    "ModelConfig",
+    "ResNet",
+    "ResNetConfig",
+    "ScaledOutput",
+    "activation",
+    "build_model",
+]
