@@ -20,7 +20,7 @@ def test_digits_are_1797_images_of_64_pixels_from_0_to_1(digits):
     assert (digits.inputs.shape, digits.inputs.dtype) == ((1797, 64), torch.float32)
     assert (digits.inputs.min(), digits.inputs.max()) == (0, 1)
     assert torch.equal(digits.inputs * 16, (digits.inputs * 16).round())
-    assert (len(digits), digits.input_size, digits.output_size) == (1797, 64, 10)
+    assert (len(digits), digits.sample_shape, digits.output_size) == (1797, (64,), 10)
 
 
 def test_digits_have_the_class_counts_of_the_uci_test_set(digits):
@@ -44,7 +44,7 @@ def test_sines_are_those_of_the_formula():
 def test_the_default_sines_are_those_of_the_paper():
     data = load_sines(SinesConfig(), seed=0)
     assert (data.inputs.shape, data.targets.shape) == ((80, 5), (80, 1))
-    assert (data.input_size, data.output_size, data.classes) == (5, 1, 0)
+    assert (data.sample_shape, data.output_size, data.classes) == ((5,), 1, 0)
     expected = 3.5 * torch.sin(5 * data.inputs + 1).sum(dim=1)
     torch.testing.assert_close(data.targets[:, 0], expected)
 

@@ -81,7 +81,7 @@ def test_both_parts_are_normalised_by_the_training_part(mnist):
         expected = (mnist[part].double() / 255 - mean) / deviation
         torch.testing.assert_close(found.inputs.double(), expected, atol=1e-5, rtol=1e-5)
         assert torch.equal(found.targets, labels(len(expected), 10))
-    assert (found.input_size, found.output_size, found.name) == (784, 10, "mnist")
+    assert (found.sample_shape, found.output_size, found.name) == ((1, 28, 28), 10, "mnist")
     assert found.source.count("md5:") == 2
 
 

@@ -77,7 +77,7 @@ def test_layers_are_called_as_the_papers_count_them():
 
 
 def test_the_model_of_a_recipe():
-    model = build_model(MLPConfig(depth=2, width=3, activation="tanh", bias=False), inputs=5, outputs=4)
+    model = build_model(MLPConfig(depth=2, width=3, activation="tanh", bias=False), shape=(5,), outputs=4)
     assert [tuple(p.shape) for p in model.parameters()] == [(3, 5), (4, 3)]
     assert isinstance(model.activation1, nn.Tanh)
     assert MLPConfig() == MLPConfig(name="mlp", depth=9, width=512, activation="relu", bias=True)
@@ -85,7 +85,9 @@ def test_the_model_of_a_recipe():
 
 @pytest.mark.parametrize("slope", [-1.5, 0.0, 0.01, 0.1, 1.0, 3.0])
 def test_leaky_relu_has_any_slope(slope):
-    model = build_model(MLPConfig(depth=2, width=3, activation="leaky_relu", negative_slope=slope), inputs=5, outputs=4)
+    model = build_model(
+        MLPConfig(depth=2, width=3, activation="leaky_relu", negative_slope=slope), shape=(5,), outputs=4
+    )
     points = torch.linspace(-5, 5, 41, dtype=torch.float64)
     expected = [x if x > 0 else slope * x for x in points.tolist()]
     assert model.activation1(points).tolist() == pytest.approx(expected)

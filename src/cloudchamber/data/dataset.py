@@ -38,9 +38,9 @@ class Dataset:
         return len(self.inputs)
 
     @property
-    def input_size(self) -> int:
-        """Numbers per sample."""
-        return self.inputs[0].numel()
+    def sample_shape(self) -> tuple[int, ...]:
+        """Shape of one sample."""
+        return tuple(self.inputs.shape[1:])
 
     @property
     def output_size(self) -> int:

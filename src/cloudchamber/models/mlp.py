@@ -8,11 +8,11 @@ from typing import Literal
 from pydantic import PositiveInt, model_validator
 from torch import Tensor, nn
 
-from cloudchamber._core.config import Config
 from cloudchamber.models.activations import NEGATIVE_SLOPE, ActivationName, activation
+from cloudchamber.models.network import NetworkConfig
 
 
-class MLPConfig(Config):
+class MLPConfig(NetworkConfig):
     """A chain of linear layers, an activation between each two."""
 
     name: Literal["mlp"] = "mlp"

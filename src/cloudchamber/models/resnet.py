@@ -9,9 +9,9 @@ from typing import Literal
 from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from cloudchamber._core.config import Config
 from cloudchamber._core.errors import require
 from cloudchamber.models.activations import ActivationName, activation
+from cloudchamber.models.network import NetworkConfig
 
 Depth = Literal[18, 34]
 BLOCKS: dict[Depth, tuple[int, ...]] = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
@@ -20,7 +20,7 @@ CHANNELS = (64, 128, 256, 512)
 """Of each stage, at width factor 1."""
 
 
-class ResNetConfig(Config):
+class ResNetConfig(NetworkConfig):
     """A ResNet of basic blocks whose first convolution is 3×3 without stride, as usual for 32×32 images."""
 
     name: Literal["resnet"] = "resnet"

@@ -7,6 +7,7 @@ from cloudchamber.papers.ledger_lines import Line, ledger, ledger_text
 from cloudchamber.papers.register import Entry, chosen, entries, entry, load_exhibit
 from cloudchamber.papers.results import Result, Results
 from cloudchamber.papers.running import is_current, run_exhibit
+from cloudchamber.papers.study import Study, StudyRun
 from cloudchamber.papers.words import exhibit_text, result_text
 
 __all__ = [
@@ -21,6 +22,8 @@ __all__ = [
     "Run",
     "RunCache",
     "Scale",
+    "Study",
+    "StudyRun",
     "chosen",
     "entries",
     "entry",

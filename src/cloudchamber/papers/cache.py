@@ -23,6 +23,7 @@ from cloudchamber._core.schema import SCHEMA_VERSION
 from cloudchamber._core.storage import open_record, save_record
 from cloudchamber.data.places import cache_folder
 from cloudchamber.papers.keys import measurement_key, recipe_key
+from cloudchamber.papers.study import Study, StudyRun
 from cloudchamber.training import Callback, Recipe, resume, run
 from cloudchamber.training.run import RECIPE_NAME, RunResult
 
@@ -82,7 +83,7 @@ class Run:
 
 @dataclass(frozen=True)
 class RunCache:
-    """Runs by the content of their recipes.
+    """Runs by the content of their recipes, and studies by theirs.
 
     Attributes:
         folder: where they are kept.
@@ -108,22 +109,24 @@ class RunCache:
         """
         folder = self.folder / recipe_key(recipe)
         with _alone(folder):
-            finished = folder / FINISHED_NAME
-            if not finished.is_file():
-                seconds = self._finish(recipe, folder)
-                write_text(finished, json.dumps({"seconds": seconds}))
-            return Run(recipe, folder, json.loads(finished.read_text())["seconds"])
+            return Run(recipe, folder, _finish(folder, lambda: self._train(recipe, folder)))
 
-    def _finish(self, recipe: Recipe, folder: Path) -> float:
-        spent = folder / "spent.json"
-        before = json.loads(spent.read_text())["seconds"] if spent.is_file() else 0.0
-        start = time.monotonic()
+    def study(self, study: Study) -> StudyRun:
+        """Return the result of a study: from the cache, gone on with where it keeps what is done, or started.
+
+        Raises:
+            Interrupted: if it was asked to stop.
+            FileAccess: if the folder cannot be written, or the data are nowhere.
+        """
+        folder = self.folder / recipe_key(study)
+        with _alone(folder):
+            make_folder(folder)
+            return StudyRun(study, folder, _finish(folder, lambda: study.run(folder)))
+
+    def _train(self, recipe: Recipe, folder: Path) -> None:
         result = self._go(recipe, folder)
-        seconds = before + time.monotonic() - start
-        write_text(spent, json.dumps({"seconds": seconds}))
         if result.status == "interrupted":
             raise Interrupted(f"interrupted after step {result.step} of {recipe.steps}")
-        return seconds
 
     def _go(self, recipe: Recipe, folder: Path) -> RunResult:
         if (folder / RECIPE_NAME).is_file():
@@ -133,6 +136,22 @@ class RunCache:
                 _log.warning("%s is run anew: %s", folder, error)
                 shutil.rmtree(folder)
         return run(recipe, folder, callbacks=self.callbacks)
+
+
+def _finish(folder: Path, work: Callable[[], None]) -> float:
+    """Do the work of a folder unless it is finished, and return how long it took, interruptions left out."""
+    finished, spent = folder / FINISHED_NAME, folder / "spent.json"
+    if not finished.is_file():
+        before = json.loads(spent.read_text())["seconds"] if spent.is_file() else 0.0
+        start = time.monotonic()
+        try:
+            work()
+        finally:
+            seconds = before + time.monotonic() - start
+            if folder.is_dir():
+                write_text(spent, json.dumps({"seconds": seconds}))
+        write_text(finished, json.dumps({"seconds": seconds}))
+    return json.loads(finished.read_text())["seconds"]
 
 
 @contextmanager

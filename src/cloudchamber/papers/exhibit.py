@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import xarray as xr
 from matplotlib.figure import Figure
 
 from cloudchamber._core.errors import require
 from cloudchamber.claims import Claim
-from cloudchamber.papers.cache import Run
+from cloudchamber.papers.study import Study
 from cloudchamber.training import Recipe
 
 Scale = Literal["smoke", "laptop", "paper"]
@@ -41,9 +41,9 @@ class Exhibit:
 
     Attributes:
         id: "paper/name", as in the register: "mlp2024/tab1".
-        recipes: by scale, what is run, by a name of ours; equal recipes of several exhibits are run once.
+        recipes: by scale, recipes and studies by names of ours; equal ones of several exhibits are run once.
         claims: what the paper says; written before the first run at `laptop`, and never loosened.
-        measure: runs by name → numbers and arrays.
+        measure: by name, the `Run` of each recipe and the `StudyRun` of each study → numbers and arrays.
         draw: the arrays → the figure, as the paper draws it.
         settings: what the paper leaves open and how it was chosen, in words.
         table: the arrays → text with our numbers beside the paper's, for tables.
@@ -51,9 +51,9 @@ class Exhibit:
     """
 
     id: str
-    recipes: Callable[[Scale], Mapping[str, Recipe]]
+    recipes: Callable[[Scale], Mapping[str, Recipe] | Mapping[str, Study] | Mapping[str, Recipe | Study]]
     claims: tuple[Claim, ...]
-    measure: Callable[[Mapping[str, Run]], Measured]
+    measure: Callable[[Mapping[str, Any]], Measured]
     draw: Callable[[xr.Dataset], Figure]
     settings: str
     table: Callable[[xr.Dataset], str] | None = None

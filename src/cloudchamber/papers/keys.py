@@ -12,17 +12,20 @@ from typing import Any
 from pydantic import BaseModel
 
 from cloudchamber._core.schema import SCHEMA_VERSION
+from cloudchamber.papers.study import Study
 from cloudchamber.training import Recipe
 
 
-def content(config: BaseModel) -> dict[str, Any]:
-    """Return what a recipe, or a section of it, says beyond the defaults, and the kind of every section.
+def content(config: BaseModel | Study) -> dict[str, Any]:
+    """Return what a study says, or a recipe or section of it beyond the defaults, with the kind of every section.
 
     Fields that a later version adds, with defaults that change nothing, therefore leave the content as it is.
 
     >>> content(Recipe(steps=5))["steps"], "seed" in content(Recipe(steps=5))
     (5, False)
     """
+    if isinstance(config, Study):
+        return config.content()
     said: dict[str, Any] = {}
     for name, field in type(config).model_fields.items():
         value = getattr(config, name)
@@ -33,8 +36,8 @@ def content(config: BaseModel) -> dict[str, Any]:
     return said
 
 
-def recipe_key(recipe: Recipe) -> str:
-    """Return the key of a recipe's run: a hash of its content and of the record's schema."""
+def recipe_key(recipe: Recipe | Study) -> str:
+    """Return the key of what is run: a hash of its content and of the record's schema."""
     return _hash({"recipe": content(recipe), "schema": SCHEMA_VERSION})
 
 

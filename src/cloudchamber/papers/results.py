@@ -19,7 +19,6 @@ from cloudchamber._core.storage import open_record, save_record
 from cloudchamber.claims import Claim, Standing, Verdict, standing
 from cloudchamber.papers.exhibit import SCALES, Exhibit, Scale
 from cloudchamber.papers.keys import content
-from cloudchamber.training import Recipe
 
 VERDICTS_NAME, ARRAYS_NAME = "verdicts.json", "arrays.nc"
 PNG_NAME, SVG_NAME = "figure.png", "figure.svg"
@@ -30,7 +29,7 @@ _SVG: dict[Any, Any] = {"svg.hashsalt": "cloudchamber", "svg.fonttype": "path"}
 
 @dataclass(frozen=True)
 class RunNote:
-    """What is kept of a run: its key in the cache, recipe (what differs from the defaults), machine and duration."""
+    """What is kept of a run: its key in the cache, content (of a recipe: beyond the defaults), machine and duration."""
 
     key: str
     recipe: Mapping[str, Any]
@@ -80,8 +79,8 @@ class Result:
         now = {claim.name: claim.fingerprint for claim in exhibit.claims}
         return tuple(sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name)))
 
-    def changed_recipes(self, recipes: Mapping[str, Recipe]) -> tuple[str, ...]:
-        """Return the runs whose recipes are not those that were run: changed, added or gone."""
+    def changed_recipes(self, recipes: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the runs whose recipes or studies are not those that were run: changed, added or gone."""
         then = {name: note.recipe for name, note in self.runs.items()}
         now = {name: content(recipe) for name, recipe in recipes.items()}
         return tuple(sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name)))

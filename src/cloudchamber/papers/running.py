@@ -16,6 +16,7 @@ from cloudchamber.papers.cache import Run, RunCache
 from cloudchamber.papers.exhibit import Exhibit, Measured, Scale
 from cloudchamber.papers.keys import content, recipe_key
 from cloudchamber.papers.results import Result, Results, RunNote
+from cloudchamber.papers.study import Study, StudyRun
 from cloudchamber.training import Recipe
 
 SMOKE_JUDGES_NOTHING = "smoke judges nothing: it proves that the code runs"
@@ -38,7 +39,10 @@ def run_exhibit(exhibit: Exhibit, scale: Scale, cache: RunCache, results: Result
         FileAccess: if data are nowhere, or a folder cannot be written.
     """
     recipes, notes = _with_data(exhibit.recipes(scale), scale)
-    runs = {name: cache.run(recipe) for name, recipe in recipes.items()}
+    runs = {
+        name: cache.study(recipe) if isinstance(recipe, Study) else cache.run(recipe)
+        for name, recipe in recipes.items()
+    }
     start = time.monotonic()
     measured = exhibit.measure(runs)
     seconds = time.monotonic() - start
@@ -77,21 +81,28 @@ def _verdicts(exhibit: Exhibit, measured: Measured, scale: Scale) -> tuple[Verdi
     return tuple(replace(verdict, outcome="not decidable", reason=SMOKE_JUDGES_NOTHING) for verdict in found)
 
 
-def _with_data(recipes: Mapping[str, Recipe], scale: Scale) -> tuple[dict[str, Recipe], tuple[str, ...]]:
-    """Replace data that are not at hand by digits, at `smoke` alone; the notes say what was replaced."""
+def _with_data(
+    recipes: Mapping[str, Recipe | Study], scale: Scale
+) -> tuple[dict[str, Recipe | Study], tuple[str, ...]]:
+    """Replace data that are not at hand by digits, at `smoke` alone; the notes say what was replaced.
+
+    A study chooses its data itself: at `smoke` by `data.available`.
+    """
     if scale != "smoke":
         return dict(recipes), ()
-    absent = {recipe.data.name for recipe in recipes.values() if not available(recipe.data.name)}
+    named = [recipe.data.name for recipe in recipes.values() if isinstance(recipe, Recipe)]
+    absent = {name for name in named if not available(name)}
     digits = {"data": DigitsConfig()}
     replaced = {
-        name: recipe.model_copy(update=digits) if recipe.data.name in absent else recipe
+        name: recipe.model_copy(update=digits) if isinstance(recipe, Recipe) and recipe.data.name in absent else recipe
         for name, recipe in recipes.items()
     }
     return replaced, tuple(f"digits instead of {name}, which is not on this machine" for name in sorted(absent))
 
 
-def _note(run: Run) -> RunNote:
-    return RunNote(recipe_key(run.recipe), content(run.recipe), run.environment, round(run.seconds, 1))
+def _note(run: Run | StudyRun) -> RunNote:
+    what = run.study if isinstance(run, StudyRun) else run.recipe
+    return RunNote(recipe_key(what), content(what), run.environment, round(run.seconds, 1))
 
 
 def _history(before: Result | None) -> tuple[Mapping[str, object], ...]:

@@ -165,12 +165,13 @@ def model_of(recipe: Recipe, dataset: Dataset) -> nn.Module:
     Raises:
         InvalidRecipe: if it cannot take the data.
     """
-    if dataset.vocabulary:
+    if bool(dataset.vocabulary) != recipe.model.reads_words:
+        needed = "looks words up" if dataset.vocabulary else "takes numbers"
         raise InvalidRecipe(
-            f"model.name must be a network that looks words up, for {dataset.name}; got {recipe.model.name}. "
-            "Remedy: choose data of numbers."
+            f"model.name must be a network that {needed}, for {dataset.name}; got {recipe.model.name}. "
+            "Remedy: choose another network, or other data."
         )
-    model = build_model(recipe.model, dataset.input_size, dataset.output_size)
+    model = build_model(recipe.model, dataset.sample_shape, dataset.output_size)
     if recipe.norms is not None:
         insert_norms(model, recipe.norms)
     initialize(model, recipe.initialization, recipe.seed)

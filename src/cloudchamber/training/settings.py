@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 
@@ -29,14 +29,19 @@ def device_of(recipe: Recipe) -> torch.device:
     return probe.device
 
 
+def own_settings(recipe: Recipe, threads: int | None) -> AbstractContextManager[None]:
+    """Return `settings_on` the device of a recipe."""
+    return settings_on(device_of(recipe), threads)
+
+
 @contextmanager
-def own_settings(recipe: Recipe, threads: int | None) -> Iterator[None]:
+def settings_on(device: torch.device, threads: int | None) -> Iterator[None]:
     """Compute with gradients, in float32 by default, on `threads` threads (None = as many as now), whatever is set.
 
     On exit the caller has his settings and random states back, also after an exception.
     """
     threads_before, dtype_before = torch.get_num_threads(), torch.get_default_dtype()
-    with preserved_random_state([device_of(recipe)]), torch.inference_mode(False), torch.enable_grad():
+    with preserved_random_state([device]), torch.inference_mode(False), torch.enable_grad():
         torch.set_num_threads(threads or threads_before)
         torch.set_default_dtype(torch.float32)
         try:

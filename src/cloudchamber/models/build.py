@@ -1,0 +1,84 @@
+"""From a model's part of a recipe to the model. A new kind of model is one config, one member of the union, one case."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from math import isqrt, prod
+from typing import Annotated
+
+from pydantic import Field
+from torch import nn
+
+from cloudchamber._core.errors import require
+from cloudchamber.models.mlp import MLP, MLPConfig
+from cloudchamber.models.resnet import ResNet, ResNetConfig
+
+ModelConfig = Annotated[MLPConfig | ResNetConfig, Field(discriminator="name")]
+
+
+def build_model(config: ModelConfig, shape: tuple[int, ...], outputs: int) -> nn.Module:
+    """Build the model of a recipe.
+
+    Args:
+        config: which.
+        shape: of one sample: (features,), (channels, height, width), or (words,) for networks that read words.
+        outputs: of the network.
+
+    Raises:
+        InvalidInput: if the model cannot take such samples.
+
+    >>> build_model(MLPConfig(depth=2, width=8), (3, 4, 4), outputs=5).linear1.in_features
+    48
+    """
+    match config:
+        case MLPConfig():
+            return _mlp(config, prod(shape), outputs)
+        case ResNetConfig():
+            return on_images(_resnet(config, channels_of(shape), outputs), shape)
+
+
+def channels_of(shape: tuple[int, ...]) -> int:
+    """Return the channels of samples that are images, or squares of one channel written as vectors.
+
+    Raises:
+        InvalidInput: if they are neither.
+
+    >>> channels_of((3, 32, 32)), channels_of((64,))
+    (3, 1)
+    """
+    square = len(shape) == 1 and isqrt(shape[0]) ** 2 == shape[0]
+    require(len(shape) == 3 or square, "a network of convolutions takes images", f"samples of shape {shape}", "an mlp")
+    return shape[0] if len(shape) == 3 else 1
+
+
+def on_images(network: nn.Sequential, shape: tuple[int, ...]) -> nn.Sequential:
+    """Return a network that takes such samples, its modules named as before: vectors are made images first."""
+    if len(shape) == 3:
+        return network
+    side = isqrt(shape[0])
+    return nn.Sequential(OrderedDict(images=nn.Unflatten(1, (1, side, side)), **dict(network.named_children())))
+
+
+def _mlp(config: MLPConfig, inputs: int, outputs: int) -> MLP:
+    return MLP(
+        inputs,
+        outputs,
+        depth=config.depth,
+        width=config.width,
+        act=config.activation,
+        negative_slope=config.negative_slope,
+        bias=config.bias,
+    )
+
+
+def _resnet(config: ResNetConfig, channels: int, outputs: int) -> ResNet:
+    return ResNet(
+        channels,
+        outputs,
+        depth=config.depth,
+        width_factor=config.width_factor,
+        act=config.activation,
+        batch_norm=config.batch_norm,
+        head=config.head,
+        head_act=config.head_activation,
+    )
