@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from cloudchamber._core.errors import InvalidInput, InvalidRecipe
+from cloudchamber.cli.live import describe
 from cloudchamber.data import load_data
 from cloudchamber.models import ResNetConfig, build_model
 from cloudchamber.training import load_recipe
@@ -34,6 +35,17 @@ def test_a_recipe_of_a_resnet_is_trained_and_observed():
     assert not any(torch.equal(old, new) for old, new in zip(before, session.model.parameters(), strict=True))
     with session.monitor as monitor:
         assert "stage4.1.conv2.0" in monitor.record.layer.values
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("mlp", "9-layer MLP, 512 wide, relu, on digits; sgd, lr 0.01"),
+        ("resnet", "ResNet-18, width × 1, relu, on digits"),
+    ],
+)
+def test_a_recipe_in_words(kind, words):
+    assert words in describe(load_recipe(overrides=[f"model.name={kind}"]))
 
 
 def test_a_network_of_numbers_refuses_words():

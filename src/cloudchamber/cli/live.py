@@ -154,11 +154,8 @@ def _numbers(reading: Reading) -> Table:
 
 def describe(recipe: Recipe) -> str:
     """Return a recipe in a few words."""
-    model, optimizer = recipe.model, recipe.optimizer
-    return (
-        f"{model.depth}-layer {model.name.upper()}, {model.width} wide, {model.activation}, on {recipe.data.name}; "
-        f"{optimizer.name}, lr {optimizer.lr:g}"
-    )
+    optimizer = recipe.optimizer
+    return f"{recipe.model.words}, on {recipe.data.name}; {optimizer.name}, lr {optimizer.lr:g}"
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""From a model's part of a recipe to the model. A new kind of model is one config, one member of the union, one case."""
+"""From a model's part of a recipe to the model: a new kind is one config, one member of the union, one case."""
 
 from __future__ import annotations
 

@@ -25,6 +25,11 @@ class MLPConfig(NetworkConfig):
     """slope of leaky_relu below zero"""
     bias: bool = True
 
+    @property
+    def words(self) -> str:
+        """The network in a few words."""
+        return f"{self.depth}-layer MLP, {self.width} wide, {self.activation}"
+
     @model_validator(mode="after")
     def _slope_of_leaky_relu(self) -> MLPConfig:
         if self.activation != "leaky_relu" and self.negative_slope != NEGATIVE_SLOPE:

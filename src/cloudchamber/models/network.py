@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import ClassVar
 
 from cloudchamber._core.config import Config
@@ -15,3 +16,8 @@ class NetworkConfig(Config):
     """
 
     reads_words: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def words(self) -> str:
+        """The network in a few words."""

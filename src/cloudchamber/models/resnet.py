@@ -35,6 +35,11 @@ class ResNetConfig(NetworkConfig):
     head_activation: ActivationName = "relu"
     """after each of these"""
 
+    @property
+    def words(self) -> str:
+        """The network in a few words."""
+        return f"ResNet-{self.depth}, width × {self.width_factor:g}, {self.activation}"
+
 
 class BasicBlock(nn.Module):
     """Two 3×3 convolutions beside a shortcut; (n, inputs, h, w) → (n, outputs, h/stride, w/stride).
