@@ -42,6 +42,7 @@ def test_a_recipe_of_a_resnet_is_trained_and_observed():
     [
         ("mlp", "9-layer MLP, 512 wide, relu, on digits; sgd, lr 0.01"),
         ("resnet", "ResNet-18, width × 1, relu, on digits"),
+        ("dense", "dense net of 50 tanh, on digits"),
     ],
 )
 def test_a_recipe_in_words(kind, words):

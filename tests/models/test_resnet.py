@@ -44,7 +44,8 @@ def test_the_full_network_has_the_known_number_of_weights():
     with torch.device("meta"):
         plain, headed = ResNet(3, 10), ResNet(3, 10, head=[1024, 1024])
     assert sum(p.numel() for p in plain.parameters()) == 11_173_962
-    assert [tuple(layer.weight.shape) for layer in headed.head.modules() if isinstance(layer, nn.Linear)] == [
+    layers = headed.get_submodule("head").modules()
+    assert [tuple(layer.weight.shape) for layer in layers if isinstance(layer, nn.Linear)] == [
         (1024, 512),
         (1024, 1024),
         (10, 1024),

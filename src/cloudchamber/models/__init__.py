@@ -2,6 +2,7 @@
 
 from cloudchamber.models.activations import ActivationName, activation
 from cloudchamber.models.build import ModelConfig, build_model
+from cloudchamber.models.dense import DenseConfig, DenseNet
 from cloudchamber.models.mlp import MLP, MLPConfig
 from cloudchamber.models.network import NetworkConfig
 from cloudchamber.models.resnet import ResNet, ResNetConfig
@@ -10,6 +11,8 @@ from cloudchamber.models.scaled import ScaledOutput
 __all__ = [
     "MLP",
     "ActivationName",
+    "DenseConfig",
+    "DenseNet",
     "MLPConfig",
     "ModelConfig",
     "NetworkConfig",

@@ -10,10 +10,11 @@ from pydantic import Field
 from torch import nn
 
 from cloudchamber._core.errors import require
+from cloudchamber.models.dense import DenseConfig, DenseNet
 from cloudchamber.models.mlp import MLP, MLPConfig
 from cloudchamber.models.resnet import ResNet, ResNetConfig
 
-ModelConfig = Annotated[MLPConfig | ResNetConfig, Field(discriminator="name")]
+ModelConfig = Annotated[MLPConfig | DenseConfig | ResNetConfig, Field(discriminator="name")]
 
 
 def build_model(config: ModelConfig, shape: tuple[int, ...], outputs: int) -> nn.Module:
@@ -33,6 +34,8 @@ def build_model(config: ModelConfig, shape: tuple[int, ...], outputs: int) -> nn
     match config:
         case MLPConfig():
             return _mlp(config, prod(shape), outputs)
+        case DenseConfig():
+            return _dense(config, prod(shape), outputs)
         case ResNetConfig():
             return on_images(_resnet(config, channels_of(shape), outputs), shape)
 
@@ -67,6 +70,17 @@ def _mlp(config: MLPConfig, inputs: int, outputs: int) -> MLP:
         width=config.width,
         act=config.activation,
         negative_slope=config.negative_slope,
+        bias=config.bias,
+    )
+
+
+def _dense(config: DenseConfig, inputs: int, outputs: int) -> DenseNet:
+    return DenseNet(
+        inputs,
+        outputs,
+        widths=config.widths,
+        activations=config.activations,
+        residual=config.residual,
         bias=config.bias,
     )
 

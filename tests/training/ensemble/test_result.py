@@ -25,6 +25,29 @@ def test_losses_are_kept_as_often_as_wanted():
     assert trained(losses_every=11).losses.shape == (3, 0)
 
 
+def test_snapshots_are_the_parameters_of_shorter_trainings():
+    result = trained(snapshot_steps=[0, 4, 10])
+    assert result.snapshot_steps.tolist() == [0, 4, 10]
+    for place, steps in enumerate([0, 4, 10]):
+        shorter = trained(steps=steps)
+        for name, values in result.snapshots.items():
+            assert torch.equal(values[:, place], shorter.parameters[name])
+    assert trained().snapshots["0.0.weight"].shape[1] == 0
+
+
+def test_a_snapshot_after_a_members_end_is_nan():
+    result = trained(steps=60, stop=LossRatio(0.6), snapshot_steps=[5, 60], chunk=1)
+    for k, stop in enumerate(result.stopped_at.tolist()):
+        kept = [bool(values[k].isfinite().all()) for values in result.snapshots["0.0.weight"][:, None].unbind(2)]
+        assert kept == [stop >= 5, stop >= 60]
+
+
+@pytest.mark.parametrize("steps", [[3, 2], [5, 5], [11], [-1]])
+def test_snapshots_that_cannot_be_are_refused(steps):
+    with pytest.raises(InvalidInput, match=r"snapshot_steps"):
+        trained(snapshot_steps=steps)
+
+
 def test_no_steps_leave_the_models_as_they_are():
     result = trained(steps=0)
     assert (result.stopped_at.tolist(), result.reasons, result.losses.shape) == ([0, 0, 0], ("steps",) * 3, (3, 0))
@@ -54,18 +77,20 @@ def test_a_member_that_is_not_there_is_refused(k):
 
 
 def assert_same(one, other):
-    for name in ("parameters", "fixed"):
+    for name in ("parameters", "fixed", "snapshots"):
         ours, theirs = getattr(one, name), getattr(other, name)
         assert ours.keys() == theirs.keys()
         assert all(torch.equal(ours[key], theirs[key]) for key in ours)
-    for name in ("loss", "loss_steps", "losses", "stopped_at"):
+    for name in ("loss", "loss_steps", "losses", "stopped_at", "snapshot_steps"):
         torch.testing.assert_close(getattr(one, name), getattr(other, name), rtol=0, atol=0, equal_nan=True)
     assert one.reasons == other.reasons
 
 
 def test_what_is_saved_is_loaded(tmp_path):
     x, y = regression()
-    result = trained(stop=LossRatio(0.6), observe=Watch(probe=(x, y), every=5, measures=["feature_cosine"]))
+    result = trained(
+        stop=LossRatio(0.6), snapshot_steps=[2], observe=Watch(probe=(x, y), every=5, measures=["feature_cosine"])
+    )
     result.save(tmp_path / "new" / "folder")
     loaded = Ensemble.load(tmp_path / "new" / "folder")
     assert_same(loaded, result)

@@ -81,6 +81,7 @@ class Plan:
         losses_every: every so-many-th loss is kept.
         per_epoch: updates in a pass over the data.
         observer: what observes, if anything.
+        snapshot_steps: after which updates parameters are kept, rising.
     """
 
     layout: Layout
@@ -90,11 +91,12 @@ class Plan:
     losses_every: int
     per_epoch: int
     observer: Observing | None = None
+    snapshot_steps: Sequence[int] = ()
 
 
 @dataclass
 class Outcome:
-    """What became of the members of a chunk, in their order; NaN for losses that were not reached."""
+    """What became of the members of a chunk, in their order; NaN for losses and snapshots that were not reached."""
 
     flat: Flat
     fixed: dict[str, Tensor]
@@ -102,9 +104,10 @@ class Outcome:
     stopped_at: Int[Tensor, " k"]
     loss: Float[Tensor, " k"]
     losses: Float[Tensor, "k s"]
+    snapshots: Float[Tensor, "k c p"]
 
     @classmethod
-    def of(cls, flat: Flat, fixed: Mapping[str, Tensor], kept: int) -> Outcome:
+    def of(cls, flat: Flat, fixed: Mapping[str, Tensor], kept: int, snapshots: int) -> Outcome:
         """Return that of members that were not trained yet."""
         count = len(flat)
         return cls(
@@ -114,6 +117,7 @@ class Outcome:
             stopped_at=torch.zeros(count, dtype=torch.long, device=flat.device),
             loss=flat.new_full((count,), torch.nan),
             losses=flat.new_full((count, kept), torch.nan),
+            snapshots=flat.new_full((count, snapshots, flat.shape[1]), torch.nan),
         )
 
 
@@ -151,19 +155,27 @@ class Chunk:
         self._members, self._idle = members, 0
         places = torch.arange(len(flat), device=flat.device)
         self._rows = Rows(flat.clone(), plan.optimizer.state(flat, plan.layout), places, places >= 0, flat[:, 0])
-        self._outcome = Outcome.of(flat, gradients.fixed, plan.steps // plan.losses_every)
+        self._outcome = Outcome.of(flat, gradients.fixed, plan.steps // plan.losses_every, len(plan.snapshot_steps))
 
     def train(self) -> Outcome:
         """Train until all members are done."""
         self._observe(0, self._rows.alive, None)
+        self._snapshot(0)
         count = torch.zeros((), dtype=torch.float64, device=self._members.device)
         for number in range(1, self._plan.steps + 1):
             inputs, targets = self._batches.of_step(number)
             losses = self._step(self._rows.flat, self._rows.state, inputs, targets, count.add_(1))
+            self._snapshot(number)
             self._account(number, losses)
             if not len(self._rows.places):
                 break
         return self._outcome
+
+    def _snapshot(self, number: int) -> None:
+        """Keep the parameters of those under way, if this is a step to keep them."""
+        if number in self._plan.snapshot_steps:
+            alive, place = self._rows.alive, self._plan.snapshot_steps.index(number)
+            self._outcome.snapshots[self._rows.places[alive], place] = self._rows.flat[alive]
 
     def _account(self, number: int, losses: Float[Tensor, " k"]) -> None:
         """Write down what an update showed, and let go of members that are done."""

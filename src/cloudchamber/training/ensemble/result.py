@@ -6,7 +6,7 @@ import copy
 import json
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -20,8 +20,8 @@ from cloudchamber._core.files import write_bytes
 from cloudchamber._core.storage import RECORD_NAME, open_record, save_record
 
 ENSEMBLE_NAME = "ensemble.safetensors"
-_NUMBERS = ("stopped_at", "loss", "loss_steps", "losses")
-_GROUPS = ("parameters", "fixed")
+_NUMBERS = ("stopped_at", "loss", "loss_steps", "losses", "snapshot_steps")
+_GROUPS = ("parameters", "fixed", "snapshots")
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +39,8 @@ class Ensemble:
         losses: (K, s), the training loss before those updates; NaN after a member's end.
         record: what was observed, with a leading `member` dimension.
         template: the architecture; None for one that was loaded without.
+        snapshot_steps: (c,), the updates after which parameters were kept.
+        snapshots: by name, (K, c, ...), the parameters then; NaN after a member's end.
     """
 
     parameters: dict[str, Tensor]
@@ -50,6 +52,8 @@ class Ensemble:
     losses: Float[Tensor, "k s"]
     record: xr.Dataset | None = None
     template: nn.Module | None = None
+    snapshot_steps: Int[Tensor, " c"] = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
+    snapshots: dict[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.reasons)
@@ -102,6 +106,8 @@ class Ensemble:
         return cls(
             parameters=groups["parameters"],
             fixed=groups["fixed"],
+            snapshots=groups["snapshots"],
+            snapshot_steps=tensors.get("snapshot_steps", torch.zeros(0, dtype=torch.long)),
             stopped_at=tensors["stopped_at"],
             loss=tensors["loss"],
             loss_steps=tensors["loss_steps"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any, Literal
 
 import torch
@@ -40,6 +41,7 @@ def train_ensemble(
     stop: Rule | Sequence[Rule] = (),
     observe: Watch | None = None,
     losses_every: int = 1,
+    snapshot_steps: Sequence[int] = (),
     path: PathName = "auto",
     compile: Literal["auto"] | bool = "auto",  # noqa: A002 - the word for it
     tanh: TanhName = "exact",
@@ -70,6 +72,7 @@ def train_ensemble(
         stop: rules to stop a member earlier, such as `LossBelow` and `LossRatio`.
         observe: what is observed on the way, and when.
         losses_every: every so-many-th loss is kept.
+        snapshot_steps: after which updates the parameters of all members are kept, rising; 0 is the start.
         path: "dense" for chains of linear layers, "vmap" for any module; "auto" takes the former where it can.
         compile: whether steps are compiled; "auto": if a compiler is there and the work pays for its time.
         tanh: "rational" replaces tanh on the dense path by a faster one, with an error that `docs/ensembles.md` states.
@@ -93,6 +96,7 @@ def train_ensemble(
     (torch.Size([3, 1, 2]), torch.Size([3, 5]), ('steps', 'steps', 'steps'))
     """
     steps, losses_every = positive_whole("steps", steps, low=0), positive_whole("losses_every", losses_every)
+    kept = _snapshot_steps(snapshot_steps, steps)
     members = Members.of(models, dtype)
     datasets = _datasets(data, members)
     size = _batch_size(batch_size, len(datasets[0]))
@@ -100,7 +104,7 @@ def train_ensemble(
     batch = datasets[0].batch(torch.arange(size), torch.Generator())
     way = choose_path(members, _known(loss), Wish(path, compile, tanh), batch, steps)
     observer = None if observe is None else _observer(members, observe, loss)
-    plan = Plan(members.layout, optimizer, steps, _rules(stop), losses_every, len(datasets[0]) // size, observer)
+    plan = Plan(members.layout, optimizer, steps, _rules(stop), losses_every, len(datasets[0]) // size, observer, kept)
     return train(members, GivenSource(datasets, size, seeds, seeds), plan, way, chunk)
 
 
@@ -151,6 +155,13 @@ def _seeds(seeds: Sequence[int] | None, members: int) -> list[int]:
     chosen = list(range(members) if seeds is None else seeds)
     require(len(chosen) == members, f"there is a seed for each of {members} members", len(chosen), "pass as many")
     return [positive_whole("seeds", seed, low=0) for seed in chosen]
+
+
+def _snapshot_steps(chosen: Sequence[int], steps: int) -> tuple[int, ...]:
+    kept = tuple(positive_whole("snapshot_steps", step, low=0) for step in chosen)
+    rising = all(one < other for one, other in pairwise(kept)) and (not kept or kept[-1] <= steps)
+    require(rising, f"`snapshot_steps` rise, to {steps} at most", list(kept), "sort them, and leave out later ones")
+    return kept
 
 
 def _rules(stop: Rule | Sequence[Rule]) -> tuple[Rule, ...]:

@@ -93,4 +93,6 @@ def _assembled(members: Members, plan: Plan, outcomes: Sequence[Outcome]) -> Ens
         losses=torch.cat([part.losses for part in outcomes]),
         record=None if plan.observer is None else plan.observer.finish(stopped_at),
         template=members.template,
+        snapshot_steps=torch.tensor(plan.snapshot_steps, dtype=torch.long),
+        snapshots=members.layout.views(torch.cat([part.snapshots for part in outcomes])),
     )

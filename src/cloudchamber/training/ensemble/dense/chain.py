@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from cloudchamber.models import MLP, ScaledOutput
+from cloudchamber.models import MLP, DenseNet, ScaledOutput
 from cloudchamber.training.ensemble.dense.activations import MODULES
 from cloudchamber.training.ensemble.dense.stages import Affine, Computed, Flatten, MemberScale, NotAChain, Stage
 from cloudchamber.training.ensemble.dense.tracing import traced
@@ -80,7 +80,9 @@ def _stages(module: nn.Module, name: str) -> Iterator[Stage]:
         return
     elif kind.forward is nn.Sequential.forward:
         yield from _each(module, name, list(module._modules))
-    elif kind is MLP:
+    elif kind is MLP or kind is DenseNet:
+        if getattr(module, "residual", False):
+            raise NotAChain("its residual connections take more than the result before them")
         yield Flatten()
         yield from _each(module, name, [child for child, _ in module.named_children()])
     elif kind is ScaledOutput:
