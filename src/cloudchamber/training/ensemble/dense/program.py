@@ -18,6 +18,7 @@ from cloudchamber.training.ensemble.gradients import Loss
 from cloudchamber.training.ensemble.layout import Flat, Layout
 
 TanhName = Literal["exact", "rational"]
+_FEW_COLUMNS = 64
 Hidden = Float[Tensor, "k h n"]
 """Members, neurons, samples: samples last, so that a bias is one number per row."""
 Raised = Float[Tensor, "k m n"]
@@ -105,8 +106,11 @@ def _affine(stage: Affine, parameters: Named, hidden: Hidden) -> Raised:
 
 
 def _outer(gradient: Raised, hidden: Hidden) -> Float[Tensor, "k m h"]:
-    """Return `D Hᵀ`. A matrix product is slow where its result has few columns, so the longer side is made columns."""
-    if gradient.shape[1] > hidden.shape[1]:
+    """Return `D Hᵀ`. A matrix product is slow where its result has few columns: then the longer side is made columns.
+
+    Turning a large result back would take as long as the product.
+    """
+    if hidden.shape[1] < min(gradient.shape[1], _FEW_COLUMNS):
         return torch.bmm(hidden, gradient.mT).mT
     return torch.bmm(gradient, hidden.mT)
 
