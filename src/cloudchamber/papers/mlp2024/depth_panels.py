@@ -24,7 +24,9 @@ def arrays(runs: Mapping[str, Run], main: str, layer: str) -> xr.Dataset:
     losses = [of.record.probe_loss.reset_coords(drop=True) for of in runs.values()]
     networks = xr.Variable("network", np.array(list(runs), dtype=object))
     gradient = run.record.gradient_cosine.sel(layer=layer).reset_coords(drop=True)
-    shown = xr.Dataset({"loss": xr.concat(losses, networks), "gradient_cosine": gradient}).astype("float32")
+    shown = xr.Dataset({"loss": xr.concat(losses, networks, join="outer"), "gradient_cosine": gradient}).astype(
+        "float32"
+    )
     shown.attrs = {"main": main, "layer": layer, "end": -1 if stop is None else stop}
     return shown.merge(_embedded(run).rename(step="shown_step"))
 

@@ -77,6 +77,23 @@ def series(
     }
 
 
+def shortened(
+    networks: Mapping[str, Sequence[str]], scale: Scale, steps: Mapping[str, int]
+) -> dict[str, tuple[str, ...]]:
+    """Return networks of which some are trained for fewer steps at "laptop": those that leave their plateaus early.
+
+    Args:
+        networks: by a name of ours, overrides.
+        scale: at "smoke" and "paper" nothing is cut.
+        steps: by the names of some of the networks.
+
+    >>> shortened({"a": (), "b": ()}, "laptop", {"b": 800})
+    {'a': (), 'b': ('steps=800',)}
+    """
+    cut = steps if scale == "laptop" else {}
+    return {name: (*own, *((f"steps={cut[name]}",) if name in cut else ())) for name, own in networks.items()}
+
+
 def by_seed(data: DataName, scale: Scale, laptop: int = 3, paper: int = 5) -> dict[str, Recipe]:
     """Return the 9-layer MLP of 512 neurons on a data set, by the name of data and seed."""
     return {f"{data} seed {seed}": mlp(data, scale, f"seed={seed}") for seed in seeds(scale, laptop, paper)}

@@ -81,12 +81,20 @@ def rise_and_fall(run: Run, quantity: str, layer: str) -> float:
 
     The top is the highest value up to twice the length of the first phase; −inf without a first phase that is over.
     """
+    top = top_of_phase(run, quantity, layer)
+    curve = run.record[quantity].sel(layer=layer)
+    return min(top - float(curve[0]), top - float(curve[-1]))
+
+
+def top_of_phase(run: Run, quantity: str, layer: str) -> float:
+    """Return the highest value of a similarity up to twice the length of the first phase.
+
+    −inf without a first phase that is over.
+    """
     stop = end_of_phase(run, layer)
     if stop is None:
         return -math.inf
-    curve = run.record[quantity].sel(layer=layer)
-    top = float(curve.sel(step=slice(None, 2 * stop)).max())
-    return min(top - float(curve[0]), top - float(curve[-1]))
+    return float(run.record[quantity].sel(layer=layer, step=slice(None, 2 * stop)).max())
 
 
 def panels(runs: Mapping[str, Run], layer: str) -> xr.Dataset:
@@ -95,7 +103,7 @@ def panels(runs: Mapping[str, Run], layer: str) -> xr.Dataset:
     tested = [measured_curves(run).rename(step="tested_step") for run in runs.values()]
     networks = xr.Variable("network", np.array(list(runs), dtype=object))
     curves = xr.concat(
-        [xr.merge([a.reset_coords(drop=True), b]) for a, b in zip(records, tested, strict=True)], networks
+        [xr.merge([a.reset_coords(drop=True), b]) for a, b in zip(records, tested, strict=True)], networks, join="outer"
     )
     stops = [end_of_phase(run, layer) for run in runs.values()]
     curves["first_phase_end"] = "network", [np.nan if stop is None else float(stop) for stop in stops]
