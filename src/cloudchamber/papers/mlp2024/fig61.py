@@ -26,7 +26,7 @@ NORMS = {
     PHASE_NORMALIZED: (*_PHASE, "norms.watched=normalized"),
 }
 NETWORKS = {f"{depth}: {norm}": (*own, *more) for depth, own in DEPTHS.items() for norm, more in NORMS.items()}
-LAPTOP_STEPS = {name: 1500 if name == f"11 layers: {PLAIN}" else 800 for name in NETWORKS if name != "9 layers: MLP"}
+LAPTOP_STEPS = {name: 1500 if name == f"11 layers: {PLAIN}" else 600 for name in NETWORKS if name != "9 layers: MLP"}
 LAST = 100
 """steps whose mean training loss is that at the end"""
 _SOURCE = "mlp2024, Appendix K and Figure 61"
@@ -118,5 +118,5 @@ EXHIBIT = Exhibit(
     draw=draw,
     settings=f"{SETTINGS} Norms after layers 1, 3, 5 and 7, batch norm without scale and shift. Phase norm as in "
     "docs/variants.md, which watches the cosine of the linear output, beside one that watches that of the normalized "
-    "output: the paper does not say which. At laptop the 11-layer MLP is trained for 1500 steps, those with norms 800.",
+    "output: the paper does not say which. At laptop the 11-layer MLP is trained for 1500 steps, those with norms 600.",
 )

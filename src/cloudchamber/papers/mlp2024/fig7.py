@@ -14,6 +14,7 @@ from cloudchamber.papers.mlp2024 import centering, lines
 from cloudchamber.papers.mlp2024.census import slowest_growth
 from cloudchamber.papers.mlp2024.recipes import SETTINGS, seeds, series, shortened
 from cloudchamber.papers.mlp2024.sticking import FREE
+from cloudchamber.papers.mlp2024.sticking import LAPTOP_STEPS as LAPTOP_VARIANCES
 from cloudchamber.papers.mlp2024.sticking import NETWORKS as VARIANCES
 from cloudchamber.training import Recipe
 
@@ -24,7 +25,7 @@ NETWORKS = {
     HALF: ("initialization.variance_scale=0.5",),
     FREE: VARIANCES[FREE],
 }
-LAPTOP_STEPS = {NORMED: 1000, HALF: 1000}
+LAPTOP_STEPS = {NORMED: 1000, HALF: 1000, **LAPTOP_VARIANCES["cifar10"]}
 _SOURCE = "mlp2024, Section 3.3 and Figure 7"
 CLAIMS = (
     *centering.claims(f"{_SOURCE}(a)", "batch norm"),
@@ -70,5 +71,5 @@ EXHIBIT = Exhibit(
     draw=draw,
     settings=f"{SETTINGS} Here L = 9. Batch norm stands after each linear layer but the last; features are observed "
     "after it and its ReLU, normalized by the 500 samples themselves. (b): γ times the variance of Xavier normal. At "
-    "laptop the networks with batch norm and with γ = 0.5 are trained for 1000 steps.",
+    "laptop the networks with batch norm and with γ = 0.5 and 1 are trained for 1000 steps.",
 )
