@@ -13,7 +13,7 @@ DataName = Literal["cifar10", "mnist", "tiny_imagenet_50", "adult"]
 SETTINGS = (
     "ReLU MLP, SGD, batch 100, cross entropy; random crop and flip for CIFAR-10 and Tiny ImageNet; lr 0.1, on MNIST "
     "0.01. The paper does not state its default initialization: Xavier, with γ = 0.25 and inputs of deviation 1 on "
-    "images in colour, with γ = 1 and pixels/255 on MNIST (docs/papers.md shows others). The first phase ends where "
+    "images in colour, with γ = 0.8 and pixels/255 on MNIST (docs/papers.md shows others). The first phase ends where "
     "the loss begins to decrease (5 %), or where the features are most alike if that is soon after. Similarities are "
     "of 500 training samples, equally many of each class, not augmented."
 )
@@ -22,7 +22,10 @@ _IMAGES = ("data.augment=[crop, flip]", "initialization.variance_scale=0.25", "o
 _DATA: dict[DataName, tuple[str, ...]] = {
     "cifar10": ("data.name=cifar10", *_IMAGES),
     "tiny_imagenet_50": ("data.name=tiny_imagenet_50", *_IMAGES),
-    "mnist": ("data.name=mnist", "data.normalization=scaled", "optimizer.lr=0.01"),
+    "mnist": (
+        *("data.name=mnist", "data.normalization=scaled"),
+        *("initialization.variance_scale=0.8", "optimizer.lr=0.01"),
+    ),
     "adult": (
         *("data.name=adult", "data.samples=15000", "data.balanced=true", "batch_size=1000", "model.width=128"),
         *("initialization.name=pytorch_default", "optimizer.lr=0.1"),

@@ -21,7 +21,7 @@ NETWORKS = {
     for name, scale in ((FREE, 1.0), (STUCK, 0.1))
 }
 LAPTOP_STEPS: dict[DataName, dict[str, int]] = {"cifar10": {FREE: 1000}}
-"""with γ = 1 the loss leaves early there; on MNIST it is the run that the other exhibits share"""
+"""with γ = 1 the loss leaves early there"""
 LAYER = "linear3"
 draw = partial(six_panels.draw, quantities=CURVES)
 

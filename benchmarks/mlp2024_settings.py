@@ -1,0 +1,176 @@
+"""What decides where runs of mlp2024 agree with the paper: steps, initialization, learning rate, length.
+
+`python benchmarks/mlp2024_settings.py` measures all parts, `… strengths` one of them; rows that
+`results/mlp2024_settings.json` holds already are not repeated. Runs are taken from, and kept in, the cache of
+`cloudchamber papers`. One thread; the data sets are needed ($CLOUDCHAMBER_DATA, cache or download). Seed 0.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from cloudchamber._core.files import write_text
+from cloudchamber.diagnosis import Phases, find_phases
+from cloudchamber.measures import cosine_matrix
+from cloudchamber.papers import Run, RunCache
+from cloudchamber.papers.mlp2024.first_phase import LAYERS, RULE
+from cloudchamber.papers.mlp2024.recipes import DataName, mlp
+from cloudchamber.papers.mlp2024.strengths import SHOWN
+from cloudchamber.papers.replay import features_of
+from cloudchamber.training import second_pass
+from cloudchamber.training.session import Session
+from cloudchamber.training.settings import own_settings
+
+RESULTS = Path(__file__).parent / "results" / "mlp2024_settings.json"
+BEGINS, DOWN = "5 %", "15 %"
+"""where the first phase ends: the loss is so far below that of a constant output"""
+PYTORCH = ("initialization.name=pytorch_default",)
+STRENGTHS: dict[str, tuple[DataName, tuple[str, ...], tuple[str, str]]] = {
+    "γ = 0.25, until 5 %": ("cifar10", (), ("start", BEGINS)),
+    "γ = 0.25, the last 50 steps before 5 %": ("cifar10", (), ("50 before", BEGINS)),
+    "γ = 0.25, from 5 % to 15 %": ("cifar10", (), (BEGINS, DOWN)),
+    "γ = 0.4, until 5 %": ("cifar10", ("initialization.variance_scale=0.4", "steps=1000"), ("start", BEGINS)),
+    "γ = 0.4, until 15 %": ("cifar10", ("initialization.variance_scale=0.4", "steps=1000"), ("start", DOWN)),
+    "PyTorch's, until 5 %": ("cifar10", (*PYTORCH, "steps=1500"), ("start", BEGINS)),
+    "PyTorch's, until 15 %": ("cifar10", (*PYTORCH, "steps=1500"), ("start", DOWN)),
+    "γ = 0.25, lr 0.2, until 5 %": ("cifar10", ("optimizer.lr=0.2", "steps=1000"), ("start", BEGINS)),
+    "MNIST, γ = 0.8, until 5 %": ("mnist", (), ("start", BEGINS)),
+    "MNIST, γ = 0.8, from 5 % to 15 %": ("mnist", (), (BEGINS, DOWN)),
+}
+"""data, overrides, and which steps are averaged: from, to"""
+DEVIATION = "data.normalization=standardized"
+MNIST: dict[str, tuple[str, ...]] = {
+    "pixels/255, γ = 1": ("initialization.variance_scale=1.0",),
+    "pixels/255, γ = 0.8 (taken)": (),
+    "pixels/255, γ = 0.7": ("initialization.variance_scale=0.7",),
+    "deviation 1, γ = 0.7": (DEVIATION, "initialization.variance_scale=0.7"),
+    "deviation 1, γ = 0.5": (DEVIATION, "initialization.variance_scale=0.5"),
+}
+LOOKS, CLOSE, FAR = 100, 20, 3.0
+LONG: dict[str, tuple[str, ...]] = {"cifar10, γ = 0.25": ()}
+LONG_STEPS, EVERY = 5000, 500
+
+
+def strengths(setting: str) -> dict[str, Any]:
+    """Return Table 1 and Figure 3 in short for some steps of a run: means over layers 2–6 and the two best classes."""
+    data, overrides, span = STRENGTHS[setting]
+    run = RunCache.of_user().run(mlp(data, "laptop", *overrides))
+    start, stop = (_step(run, name, _step(run, span[1])) for name in span)
+    every = max(1, (stop - start) // LOOKS)
+    options = {"every": every, "layers": list(LAYERS), "classes": _best(run, stop), "directions": 2}
+    found = second_pass(run.recipe, stop, start_step=start, close_steps=CLOSE, **options).to_dataset()
+    rate = run.recipe.optimizer.lr
+    return {"from": start, "to": stop, "rate": rate, **_short(found, rate), "all samples": _all(found)}
+
+
+def _short(found: xr.Dataset, rate: float) -> dict[str, float]:
+    of = found.isel(group=slice(1, None))
+    shown = of.sel(layer=list(SHOWN))
+    primary, noise = 1e3 * shown.primary_strength, 1e3 * shown.noise_strength
+    second = of.strength.isel(direction=0) / of.strength.isel(direction=1)
+    return {
+        "primary": float(primary.mean()),
+        "noise": float(noise.mean()),
+        "primary / rate": float(primary.mean() / rate),
+        "noise / rate": float(noise.mean() / rate),
+        "ratio": float((primary / noise).min()),
+        "growth": float((primary.isel(layer=-1) / primary.isel(layer=0)).min()),
+        "s_1/s_2": float(np.exp(np.log(second).mean())),
+    }
+
+
+def _all(found: xr.Dataset) -> dict[str, float]:
+    shown = found.sel(group="all", layer=list(SHOWN))
+    primary, noise = 1e3 * shown.primary_strength, 1e3 * shown.noise_strength
+    return {"primary": float(primary.mean()), "ratio": float((primary / noise).min())}
+
+
+def _step(run: Run, name: str, end: int | None = None) -> int:
+    if name == "start":
+        return 0
+    if name == "50 before":
+        return max(0, (end or 0) - 50)
+    left = _phases(run, {BEGINS: 0.05, DOWN: 0.15}[name]).loss_marker
+    assert left is not None, f"{name}: the loss does not leave"
+    return left
+
+
+def _phases(run: Run, drop: float) -> Phases:
+    return find_phases(run.record, rule=replace(RULE, drop=drop))
+
+
+def _best(run: Run, step: int) -> list[int]:
+    accuracy = run.record.class_accuracy.sel(step=step, method="ffill").values
+    return np.argsort(-accuracy, kind="stable")[:2].tolist()
+
+
+def mnist(setting: str) -> dict[str, Any]:
+    """Return what a setting of MNIST shows of Figures 6, 9 and 12: ends, rises, falls, classes learned."""
+    run = RunCache.of_user().run(mlp("mnist", "laptop", *MNIST[setting]))
+    phases, record = find_phases(run.record, layer="linear4", rule=RULE), run.record
+    phase = phases.named("first phase")
+    stop = None if phase is None else phase.stop
+    row: dict[str, Any] = {"loss begins": phases.loss_marker, "loss down": _phases(run, 0.15).loss_marker, "end": stop}
+    shown = int(record.step[-1]) if stop is None else stop
+    for name in ("feature_cosine", "gradient_cosine"):
+        curve = record[name].sel(layer="linear4")
+        row[name] = [float(curve[0]), float(curve.sel(step=slice(0, shown)).max()), float(curve[-1])]
+    for name, step in (("learned where the loss begins", phases.loss_marker), ("learned at the end", stop)):
+        row[name] = None if step is None else int((record.class_accuracy.sel(step=step) > FAR / 10).sum())
+    return row
+
+
+def long(setting: str) -> dict[str, Any]:
+    """Return mean and deviation of the cosines of 500 samples' features, layers 3 to 8, while a run goes on."""
+    recipe = mlp("cifar10", "laptop", *LONG[setting], f"steps={LONG_STEPS}")
+    rows: dict[str, Any] = {}
+    with own_settings(recipe, recipe.threads):
+        session = Session.of(recipe)
+        session.seed_training()
+        inputs, _ = session.batches.dataset.probe(recipe.observe.probe_samples)
+        for step in range(LONG_STEPS + 1):
+            if step:
+                session.update(step)
+            if step % EVERY == 0 or step in (250, 750):
+                rows[str(step)] = {f"linear{n}": _moments(session, inputs, f"linear{n}") for n in range(3, 9)}
+    return rows
+
+
+def _moments(session: Session, inputs: torch.Tensor, layer: str) -> list[float]:
+    cosines = cosine_matrix(features_of(session, inputs, layer))
+    pairs = cosines[~torch.eye(len(cosines), dtype=torch.bool)]
+    return [float(pairs.mean()), float(pairs.std())]
+
+
+PARTS: dict[str, tuple[Callable[[str], dict[str, Any]], list[str]]] = {
+    "strengths": (strengths, list(STRENGTHS)),
+    "mnist": (mnist, list(MNIST)),
+    "long": (long, list(LONG)),
+}
+
+
+def main(wanted: list[str]) -> None:
+    found = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+    for part in wanted or PARTS:
+        measure, settings = PARTS[part]
+        rows = found.setdefault(part, {})
+        for setting in settings:
+            if setting not in rows:
+                began = time.perf_counter()
+                rows[setting] = {**measure(setting), "seconds": round(time.perf_counter() - began, 1)}
+                write_text(RESULTS, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+                print(part, "|", setting, "|", rows[setting], flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
