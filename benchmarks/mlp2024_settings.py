@@ -39,7 +39,6 @@ STRENGTHS: dict[str, tuple[DataName, tuple[str, ...], tuple[str, str]]] = {
     "γ = 0.25, until 5 %": ("cifar10", (), ("start", BEGINS)),
     "γ = 0.25, the last 50 steps before 5 %": ("cifar10", (), ("50 before", BEGINS)),
     "γ = 0.25, from 5 % to 15 %": ("cifar10", (), (BEGINS, DOWN)),
-    "γ = 0.4, until 5 %": ("cifar10", ("initialization.variance_scale=0.4", "steps=1000"), ("start", BEGINS)),
     "γ = 0.4, until 15 %": ("cifar10", ("initialization.variance_scale=0.4", "steps=1000"), ("start", DOWN)),
     "PyTorch's, until 5 %": ("cifar10", (*PYTORCH, "steps=1500"), ("start", BEGINS)),
     "PyTorch's, until 15 %": ("cifar10", (*PYTORCH, "steps=1500"), ("start", DOWN)),

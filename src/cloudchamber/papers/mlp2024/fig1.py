@@ -36,6 +36,7 @@ CLAIMS = (
         "the paper's words ('quite large', 'almost the same'); 0.9 is ours",
         _SOURCE,
         at_least=0.9,
+        seeds=1,
     ),
     Claim(
         "longer with depth",
@@ -44,6 +45,7 @@ CLAIMS = (
         "the paper's words; that 5 % is the least that counts is ours",
         _SOURCE,
         at_least=1.05,
+        seeds=1,
     ),
     Claim(
         "sticking",
@@ -52,13 +54,14 @@ CLAIMS = (
         "the paper's words; sticking is docs/diagnosis.md's 1 %",
         _SOURCE,
         at_least=0.99,
+        seeds=1,
     ),
 )
 
 
 def recipes(scale: Scale) -> dict[str, Recipe]:
     """Return MLPs of 5 to 12 layers with each seed."""
-    return series("cifar10", scale, shortened(NETWORKS, scale, LAPTOP_STEPS), seeds(scale))
+    return series("cifar10", scale, shortened(NETWORKS, scale, LAPTOP_STEPS), seeds(scale, laptop=1))
 
 
 def measure(runs: Mapping[str, Run]) -> Measured:
@@ -92,5 +95,6 @@ EXHIBIT = Exhibit(
     measure=measure,
     draw=draw,
     settings=f"{SETTINGS} The depths are our choice (the legend is lost). (a) layer 3; (b) layer 4, t-SNE initialized "
-    "by PCA, an embedding per step, 500 samples. At laptop those of 5, 7 and 8 layers have 1000, 1500, 2000 steps.",
+    "by PCA, an embedding per step, 500 samples. At laptop one seed; those of 5, 7 and 8 layers have 1000, 1500, 2000 "
+    "steps.",
 )

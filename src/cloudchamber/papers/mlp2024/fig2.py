@@ -34,6 +34,7 @@ def _condenses(network: str) -> Claim:
         "the paper's words; that 0.05 is the least that counts is ours",
         _SOURCE,
         at_least=six_panels.LEAST,
+        seeds=1,
     )
 
 
@@ -46,6 +47,7 @@ CLAIMS = (
         "the paper's words; sticking is docs/diagnosis.md's 1 %",
         _SOURCE,
         at_least=0.99,
+        seeds=1,
     ),
 )
 
@@ -53,7 +55,7 @@ CLAIMS = (
 def recipes(scale: Scale) -> dict[str, Recipe]:
     """Return the 9-layer MLPs on three data sets, and the deepest one of Figure 1."""
     found: dict[str, Recipe] = {}
-    for seed in seeds(scale):
+    for seed in seeds(scale, laptop=1):
         own = f"seed={seed}"
         found[f"MLP, CIFAR-10, seed {seed}"] = mlp("cifar10", scale, own)
         found[f"MLP, MNIST, seed {seed}"] = mlp("mnist", scale, own)
@@ -116,5 +118,5 @@ EXHIBIT = Exhibit(
     claims=CLAIMS,
     measure=measure,
     draw=draw,
-    settings=f"{SETTINGS} Census as in Figure 14, 7 layers.",
+    settings=f"{SETTINGS} Census as in Figure 14, 7 layers. One seed at laptop.",
 )
