@@ -121,5 +121,6 @@ EXHIBIT = Exhibit(
     draw=draw,
     settings=f"{SETTINGS} Norms after layers 1, 3, 5 and 7, batch norm without scale and shift. Phase norm as in "
     "docs/variants.md, which watches the cosine of the linear output, beside one that watches that of the normalized "
-    "output: the paper does not say which. At laptop one seed; the 11-layer MLP is trained for 1500 steps, those with norms 600.",
+    "output: the paper does not say which. At laptop one seed; the 11-layer MLP is trained for "
+    "1500 steps, those with norms for 600.",
 )
