@@ -14,8 +14,11 @@ from cloudchamber.interventions.norms import (
     NormsConfig,
     PhaseNormConfig,
     insert_norms,
+    normable_layers,
 )
 from cloudchamber.interventions.phase_norm import PhaseNorm
+from cloudchamber.interventions.places import NormedLayer
+from cloudchamber.interventions.removal import remove_norms
 
 __all__ = [
     "BatchNorm",
@@ -24,6 +27,7 @@ __all__ = [
     "CenteringNormConfig",
     "InitializationConfig",
     "NormalConfig",
+    "NormedLayer",
     "NormsConfig",
     "PhaseNorm",
     "PhaseNormConfig",
@@ -31,4 +35,6 @@ __all__ = [
     "XavierNormalConfig",
     "initialize",
     "insert_norms",
+    "normable_layers",
+    "remove_norms",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat
 from torch import nn
@@ -13,6 +13,7 @@ from cloudchamber._core.errors import InvalidInput, Unsupported, require
 from cloudchamber.anatomy import ChosenModule, choose_views
 from cloudchamber.interventions.batch_norm import BatchNorm, CenteringNorm
 from cloudchamber.interventions.phase_norm import PhaseNorm, Statistics, Watched
+from cloudchamber.interventions.places import Place, place_of
 
 Cosine = Annotated[float, Field(ge=-1, le=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -72,16 +73,21 @@ _MODULES: dict[type[NormKind], type[nn.Module]] = {
 def insert_norms(model: nn.Module, config: NormKind) -> dict[str, nn.Module]:
     """Put a norm after each of some layers of `model`, in place, so that activations take its output.
 
-    The layers keep their names; the norm of the layer `linear3` is called `linear3_norm` and stands beside it. It is a
-    module between layers: what a layer computes, its gradient and its weight are observed as without it, and its
-    feature is the activation of the normalized output.
+    In a module that runs its children in their order (`nn.Sequential`, `MLP`) the layers keep their names; the norm of
+    the layer `linear3` is called `linear3_norm` and stands beside it. Anywhere else the layer `fc` becomes a
+    `NormedLayer`, which holds it as `fc.layer` and its norm as `fc.norm`. Both are modules: they are in the
+    `state_dict`, survive `copy.deepcopy`, and `remove_norms` takes them out again. What a layer computes, its gradient
+    and its weight are observed as without the norm, and its feature is the activation of the normalized output.
+
+    Phase and centering norms have nothing to train. Batch norm's scales and shifts are to be given to the optimizer.
 
     Args:
-        model: its layers are called by a module that runs its children in their order (`nn.Sequential`, `MLP`).
+        model: any model whose layers are known; layers inside of torch's own composite modules (attention, LSTM,
+            `nn.TransformerEncoderLayer`) get none.
         config: the kind of norm, its settings, and after which layers.
 
     Returns:
-        The new norms by the name of their layer, in the precision, on the device and in the mode of the layer.
+        The new norms by the name that their layer had, in the precision, on the device and in the mode of the layer.
 
     Raises:
         InvalidInput: if an entry of `after` matches no layer, or a layer has a norm already; the model stays as it was.
@@ -94,10 +100,27 @@ def insert_norms(model: nn.Module, config: NormKind) -> dict[str, nn.Module]:
     ['linear1', 'linear1_norm', 'activation1', 'linear2', 'activation2', 'linear3']
     """
     norms = {name: _norm_after(chosen, config) for name, chosen in _layers(model, config.after).items()}
-    places = {name: _place(model, name) for name in norms}
-    for name, norm in norms.items():
-        _put_after(*places[name], norm)
+    places = {name: place_of(model, name) for name in norms}
+    done: list[Place] = []
+    try:
+        for name, norm in norms.items():
+            places[name].put(norm)
+            done.append(places[name])
+    except BaseException:
+        for place in reversed(done):
+            place.take()
+        raise
     return norms
+
+
+def normable_layers(model: nn.Module) -> tuple[str, ...]:
+    """Return the names of the layers after which a norm can stand and none does, but for the last such layer.
+
+    >>> normable_layers(nn.Sequential(nn.Linear(4, 3), nn.LSTM(3, 3), nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 2)))
+    ('0', '2')
+    """
+    able = [name for name, chosen in choose_views(model, None).items() if _able(chosen) and _has_place(model, name)]
+    return tuple(able[:-1])
 
 
 def _layers(model: nn.Module, after: Sequence[str] | None) -> dict[str, ChosenModule]:
@@ -107,6 +130,14 @@ def _layers(model: nn.Module, after: Sequence[str] | None) -> dict[str, ChosenMo
     hidden = dict(list(able.items())[:-1])
     require(len(hidden) > 0, "a model with norms has two layers or more", f"{len(able)}", "give it more layers")
     return hidden
+
+
+def _has_place(model: nn.Module, name: str) -> bool:
+    try:
+        place_of(model, name)
+    except (InvalidInput, Unsupported):
+        return False
+    return True
 
 
 def _able(chosen: ChosenModule) -> bool:
@@ -123,26 +154,3 @@ def _norm_after(chosen: ChosenModule, config: NormKind) -> nn.Module:
     view, settings = chosen.views[0], config.model_dump(exclude={"name", "after"})
     norm = _MODULES[type(config)](view.width, view.neuron_axis, **settings)
     return norm.to(next(chosen.module.parameters())).train(chosen.module.training)
-
-
-def _place(model: nn.Module, name: str) -> tuple[nn.Module, str]:
-    """Return the module that runs a layer, and the layer's name there."""
-    path, _, own = name.rpartition(".")
-    parent: Any = model.get_submodule(path) if own in dict(model.get_submodule(path).named_children()) else None
-    if not isinstance(parent, nn.Sequential):
-        raise Unsupported(
-            f"a norm is put into a module that runs its children in their order, such as nn.Sequential; got {name} in "
-            f"{type(parent or model).__name__}. Remedy: call a BatchNorm or PhaseNorm after it in the model's forward."
-        )
-    if f"{own}_norm" in parent._modules:
-        raise InvalidInput(f"a layer gets one norm; got {name}, which has one. Remedy: leave it out of `after`.")
-    return parent, own
-
-
-def _put_after(parent: nn.Module, own: str, norm: nn.Module) -> None:
-    children = list(parent._modules.items())
-    parent._modules.clear()
-    for name, child in children:
-        parent._modules[name] = child
-        if name == own:
-            parent._modules[f"{own}_norm"] = norm

@@ -1,0 +1,138 @@
+"""A trial: train a copy with a remedy for a while, and see whether the loss moves."""
+
+from __future__ import annotations
+
+import copy
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from cloudchamber._core.errors import Unsupported
+from cloudchamber.control.remedy import Remedy
+from cloudchamber.control.samples import Batch, Samples
+
+WINDOW = 20
+"""Batches over which a median is taken: single losses are noisy."""
+Outcome = Literal["moves", "stays", "diverges", "fails"]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What came of remedies on a copy.
+
+    Attributes:
+        remedies: what was done to it; nothing for the run as it is.
+        outcome: "moves" if the loss left the plateau, "stays", "diverges" if it became NaN or far larger than at the
+            start, "fails" if the remedies cannot be applied.
+        updates: how many were made.
+        loss: the median of the last `WINDOW` batch losses.
+        reason: why it fails.
+        losses: of every batch.
+    """
+
+    remedies: tuple[Remedy, ...]
+    outcome: Outcome
+    updates: int
+    loss: float
+    reason: str = ""
+    losses: tuple[float, ...] = field(default=(), repr=False)
+
+    @property
+    def names(self) -> str:
+        """The names of its remedies."""
+        return " + ".join(remedy.name for remedy in self.remedies) or "no change"
+
+    def __str__(self) -> str:
+        told = {
+            "moves": f"leaves the plateau after {self.updates} updates (loss {self.loss:.4g})",
+            "stays": f"still on it after {self.updates} updates (loss {self.loss:.4g})",
+            "diverges": f"diverges after {self.updates} updates",
+            "fails": f"cannot be applied: {self.reason}",
+        }
+        return f"{self.names}: {told[self.outcome]}"
+
+
+def attempt(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    remedies: Sequence[Remedy],
+    samples: Samples,
+    batches: Iterable[Batch],
+    steps: int,
+    level: float,
+) -> Trial:
+    """Train a copy with remedies until the loss is below `level`, or for `steps` updates.
+
+    Args:
+        model: stays as it is, and so does the optimizer.
+        optimizer: its optimizer.
+        remedies: what is done to the copy first.
+        samples: the loss.
+        batches: what the copy is trained on.
+        steps: the most updates.
+        level: the loss at which the plateau is left.
+
+    Raises:
+        Unsupported: if the model cannot be copied.
+    """
+    tried, updater = copied(model, optimizer)
+    try:
+        for remedy in remedies:
+            remedy.apply(tried, updater)
+        return _trained(tried, updater, tuple(remedies), samples, islice(batches, steps), level)
+    except (ValueError, TypeError, RuntimeError) as error:
+        return Trial(tuple(remedies), "fails", 0, math.nan, " ".join(str(error).split())[:200])
+
+
+def copied(model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[nn.Module, torch.optim.Optimizer]:
+    """Return a copy of a model with an optimizer of its own.
+
+    Raises:
+        Unsupported: if one of them cannot be copied.
+    """
+    try:
+        return copy.deepcopy((model, optimizer))
+    except Exception as error:
+        raise Unsupported(
+            f"a model that is rescued can be copied with its optimizer; got {error!r}. "
+            "Remedy: keep no tensors with a graph in it, and use torch.nn.utils.parametrizations for computed weights."
+        ) from error
+
+
+def _trained(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    remedies: tuple[Remedy, ...],
+    samples: Samples,
+    batches: Iterable[Batch],
+    level: float,
+) -> Trial:
+    losses: list[float] = []
+
+    def ended(outcome: Outcome) -> Trial:
+        return Trial(remedies, outcome, len(losses), statistics.median(losses[-WINDOW:]), losses=tuple(losses))
+
+    model.train()
+    for batch in batches:
+        losses.append(_updated(model, optimizer, samples, batch))
+        if not math.isfinite(losses[-1]):
+            return ended("diverges")
+        if len(losses) >= WINDOW and statistics.median(losses[-WINDOW:]) < level:
+            return ended("moves")
+    far = losses[-1] > 10 * max(losses[0], samples.constant_loss)
+    return ended("diverges" if far else "stays")
+
+
+def _updated(model: nn.Module, optimizer: torch.optim.Optimizer, samples: Samples, batch: Batch) -> float:
+    value: Any
+    value, mean = samples.batch_loss(model, batch)
+    optimizer.zero_grad()
+    value.backward()
+    optimizer.step()
+    return mean
