@@ -21,6 +21,7 @@ DATA_NAMES = ", ".join(
         *("ag_news", "cola", "sst2"),
     )
 )
+MODEL_NAMES = "'mlp', 'dense', 'resnet', 'cnn', 'text'"
 SECTION = "must be a section with fields of its own; got"
 
 
@@ -95,7 +96,7 @@ def test_an_unknown_field_is_named_beside_the_ones_there_are(raw, message):
         ({"loss": "l1"}, "loss.name must be one of 'cross_entropy', 'mse', 'focal'; got 'l1'."),
         ({"model": {"bias": 1}}, "model.bias must be a valid boolean; got 1."),
         ({"model": {"width": math.nan}}, "model.width must be a valid integer; got nan."),
-        ({"model": {"name": "cnn"}}, "model.name must be one of 'mlp', 'resnet'; got 'cnn'."),
+        ({"model": {"name": "gpt"}}, f"model.name must be one of {MODEL_NAMES}; got 'gpt'."),
         ({"data": {"name": "digit"}}, f"data.name must be one of {DATA_NAMES}; got 'digit'."),
         ({"data": {"name": None}}, f"data.name must be one of {DATA_NAMES}; got null."),
         ({"data": {"name": ["sines"]}}, f"data.name must be one of {DATA_NAMES}; got ['sines']."),

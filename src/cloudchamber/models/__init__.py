@@ -2,15 +2,19 @@
 
 from cloudchamber.models.activations import ActivationName, activation
 from cloudchamber.models.build import ModelConfig, build_model
+from cloudchamber.models.cnn import CNN, CNNConfig
 from cloudchamber.models.dense import DenseConfig, DenseNet
 from cloudchamber.models.mlp import MLP, MLPConfig
 from cloudchamber.models.network import NetworkConfig
 from cloudchamber.models.resnet import ResNet, ResNetConfig
 from cloudchamber.models.scaled import ScaledOutput
+from cloudchamber.models.text import TextNet, TextNetConfig
 
 __all__ = [
+    "CNN",
     "MLP",
     "ActivationName",
+    "CNNConfig",
     "DenseConfig",
     "DenseNet",
     "MLPConfig",
@@ -19,6 +23,8 @@ __all__ = [
     "ResNet",
     "ResNetConfig",
     "ScaledOutput",
+    "TextNet",
+    "TextNetConfig",
     "activation",
     "build_model",
 ]

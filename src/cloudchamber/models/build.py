@@ -10,20 +10,23 @@ from pydantic import Field
 from torch import nn
 
 from cloudchamber._core.errors import require
+from cloudchamber.models.cnn import CNN, CNNConfig
 from cloudchamber.models.dense import DenseConfig, DenseNet
 from cloudchamber.models.mlp import MLP, MLPConfig
 from cloudchamber.models.resnet import ResNet, ResNetConfig
+from cloudchamber.models.text import TextNet, TextNetConfig
 
-ModelConfig = Annotated[MLPConfig | DenseConfig | ResNetConfig, Field(discriminator="name")]
+ModelConfig = Annotated[MLPConfig | DenseConfig | ResNetConfig | CNNConfig | TextNetConfig, Field(discriminator="name")]
 
 
-def build_model(config: ModelConfig, shape: tuple[int, ...], outputs: int) -> nn.Module:
+def build_model(config: ModelConfig, shape: tuple[int, ...], outputs: int, vocabulary: int = 0) -> nn.Module:
     """Build the model of a recipe.
 
     Args:
         config: which.
         shape: of one sample: (features,), (channels, height, width), or (words,) for networks that read words.
         outputs: of the network.
+        vocabulary: words that have a number, for networks that read words.
 
     Raises:
         InvalidInput: if the model cannot take such samples.
@@ -38,6 +41,10 @@ def build_model(config: ModelConfig, shape: tuple[int, ...], outputs: int) -> nn
             return _dense(config, prod(shape), outputs)
         case ResNetConfig():
             return on_images(_resnet(config, channels_of(shape), outputs), shape)
+        case CNNConfig():
+            return on_images(_cnn(config, shape, outputs), shape)
+        case TextNetConfig():
+            return _text(config, vocabulary, outputs)
 
 
 def channels_of(shape: tuple[int, ...]) -> int:
@@ -95,4 +102,29 @@ def _resnet(config: ResNetConfig, channels: int, outputs: int) -> ResNet:
         batch_norm=config.batch_norm,
         head=config.head,
         head_act=config.head_activation,
+    )
+
+
+def _cnn(config: CNNConfig, shape: tuple[int, ...], outputs: int) -> CNN:
+    return CNN(
+        channels_of(shape),
+        outputs,
+        size=min(shape[1:]) if len(shape) == 3 else isqrt(shape[0]),
+        depth=config.depth,
+        width=config.width,
+        act=config.activation,
+        pool_every=config.pool_every,
+        bias=config.bias,
+    )
+
+
+def _text(config: TextNetConfig, vocabulary: int, outputs: int) -> TextNet:
+    return TextNet(
+        vocabulary,
+        outputs,
+        embedding=config.embedding,
+        reader=config.reader,
+        depth=config.depth,
+        width=config.width,
+        act=config.activation,
     )

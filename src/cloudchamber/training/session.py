@@ -171,7 +171,7 @@ def model_of(recipe: Recipe, dataset: Dataset) -> nn.Module:
             f"model.name must be a network that {needed}, for {dataset.name}; got {recipe.model.name}. "
             "Remedy: choose another network, or other data."
         )
-    model = build_model(recipe.model, dataset.sample_shape, dataset.output_size)
+    model = build_model(recipe.model, dataset.sample_shape, dataset.output_size, len(dataset.vocabulary))
     if recipe.norms is not None:
         insert_norms(model, recipe.norms)
     initialize(model, recipe.initialization, recipe.seed)

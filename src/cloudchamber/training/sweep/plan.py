@@ -108,7 +108,7 @@ def operations(recipe: Recipe) -> float:
     try:
         dataset = load_data(recipe.data, recipe.seed)
         with torch.device("meta"):
-            model = build_model(recipe.model, dataset.sample_shape, dataset.output_size)
+            model = build_model(recipe.model, dataset.sample_shape, dataset.output_size, len(dataset.vocabulary))
     except InvalidInput:
         return 1.0
     parameters = sum(parameter.numel() for parameter in model.parameters())
