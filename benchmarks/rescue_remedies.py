@@ -66,7 +66,7 @@ def _batch_norm(session: Session) -> None:
 
 
 VARIANTS: dict[str, Callable[[Session], None]] = {
-    "no change": lambda session: None,
+    "no change": lambda _: None,
     "no decay": _remedy(lambda session: without_decay(session.optimizer.param_groups)),
     "momentum 0.9": _remedy(lambda session: with_momentum(session.optimizer.param_groups)),
     "10 times the learning rate": _remedy(lambda session: with_rate(session.optimizer.param_groups, LARGER)),

@@ -24,8 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from cloudchamber.data import DigitsConfig, ImagesConfig, load_data
-from cloudchamber.interventions import initialize
-from cloudchamber.interventions.initialization import XavierNormalConfig
+from cloudchamber.interventions import XavierNormalConfig, initialize
 from cloudchamber.models.activations import activation
 
 RESULTS = Path(__file__).parent / "results"

@@ -26,9 +26,13 @@ if TYPE_CHECKING:
     from cloudchamber.anatomy import LayerView as LayerView
     from cloudchamber.anatomy import dense_view as dense_view
     from cloudchamber.anatomy import register_layer_type as register_layer_type
+    from cloudchamber.control import rescue as rescue
     from cloudchamber.diagnosis import compare as compare
     from cloudchamber.diagnosis import diagnose as diagnose
     from cloudchamber.diagnosis import find_phases as find_phases
+    from cloudchamber.interventions import initialize as initialize
+    from cloudchamber.interventions import insert_norms as insert_norms
+    from cloudchamber.interventions import remove_norms as remove_norms
     from cloudchamber.monitor import Monitor as Monitor
     from cloudchamber.monitor import logarithmic as logarithmic
     from cloudchamber.predict import predict as predict
@@ -65,6 +69,10 @@ _HOME = {
     "LayerView": "cloudchamber.anatomy",
     "dense_view": "cloudchamber.anatomy",
     "Monitor": "cloudchamber.monitor",
+    "initialize": "cloudchamber.interventions",
+    "insert_norms": "cloudchamber.interventions",
+    "remove_norms": "cloudchamber.interventions",
+    "rescue": "cloudchamber.control",
     "logarithmic": "cloudchamber.monitor",
     "predict": "cloudchamber.predict",
     "write_report": "cloudchamber.reporting",

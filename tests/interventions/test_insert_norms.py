@@ -222,10 +222,10 @@ def test_watching_the_batches_own_passes_sees_the_same_layers_and_leaves_no_trac
             "got 0, Embedding",
         ),
         (
-            lambda: nn.Sequential(nn.Linear(6, 4), nn.ModuleDict({"inside": nn.Linear(4, 4)})),
-            BatchNormConfig(after=["0", "1.inside"]),
+            lambda: nn.Sequential(nn.Linear(6, 4), nn.TransformerEncoderLayer(4, 2, 8)),
+            BatchNormConfig(after=["0", "1.linear1"]),
             Unsupported,
-            "runs its children in their order, such as nn.Sequential; got 1.inside in ModuleDict",
+            "calls its layers; got 1.linear1 in TransformerEncoderLayer",
         ),
         (lambda: nn.Linear(6, 4), BatchNormConfig(after=["*"]), Unsupported, "got (the model itself) in Linear"),
     ],

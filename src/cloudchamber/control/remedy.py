@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -11,6 +11,7 @@ from torch import nn
 from cloudchamber.interventions import PhaseNormConfig, XavierNormalConfig, initialize, insert_norms
 
 
+@runtime_checkable
 class Remedy(Protocol):
     """Something that can be done to a model and its optimizer."""
 

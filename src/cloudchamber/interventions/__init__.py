@@ -1,13 +1,7 @@
 """Interventions: what is done to a model on purpose, to make condensation stronger or weaker."""
 
 from cloudchamber.interventions.batch_norm import BatchNorm, CenteringNorm
-from cloudchamber.interventions.initialization import (
-    InitializationConfig,
-    NormalConfig,
-    PytorchDefaultConfig,
-    XavierNormalConfig,
-    initialize,
-)
+from cloudchamber.interventions.initialization import initialize
 from cloudchamber.interventions.norms import (
     BatchNormConfig,
     CenteringNormConfig,
@@ -19,18 +13,39 @@ from cloudchamber.interventions.norms import (
 from cloudchamber.interventions.phase_norm import PhaseNorm
 from cloudchamber.interventions.places import NormedLayer
 from cloudchamber.interventions.removal import remove_norms
+from cloudchamber.interventions.schemes import (
+    InitializationConfig,
+    KaimingNormalConfig,
+    LecunNormalConfig,
+    NormalConfig,
+    ParametrizationConfig,
+    PowerStdConfig,
+    PowerVarianceConfig,
+    PresetConfig,
+    PytorchDefaultConfig,
+    XavierNormalConfig,
+)
+from cloudchamber.interventions.start import Initialization, LayerStart
 
 __all__ = [
     "BatchNorm",
     "BatchNormConfig",
     "CenteringNorm",
     "CenteringNormConfig",
+    "Initialization",
     "InitializationConfig",
+    "KaimingNormalConfig",
+    "LayerStart",
+    "LecunNormalConfig",
     "NormalConfig",
     "NormedLayer",
     "NormsConfig",
+    "ParametrizationConfig",
     "PhaseNorm",
     "PhaseNormConfig",
+    "PowerStdConfig",
+    "PowerVarianceConfig",
+    "PresetConfig",
     "PytorchDefaultConfig",
     "XavierNormalConfig",
     "initialize",

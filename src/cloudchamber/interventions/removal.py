@@ -79,7 +79,7 @@ class _Folded:
 
 def _folded(model: nn.Module, name: str, place: Place, unfrozen: bool) -> _Folded:
     held: Any = place.parent._modules[place.own]
-    layer, norm = (held, place.parent._modules[place.norm_name]) if place.beside else (held.layer, held.norm)
+    layer, norm = (held, place.parent.get_submodule(place.norm_name)) if place.beside else (held.layer, held.norm)
     _require_constants(name, norm, unfrozen)
     _require_own_weight(model, name, layer)
     scale, shift = _line(norm)

@@ -18,7 +18,7 @@ from pydantic import (
 from cloudchamber._core.config import Config
 from cloudchamber._core.schema import MAX_IMAGE_SAMPLES
 from cloudchamber.data import DataConfig, DigitsConfig
-from cloudchamber.interventions import InitializationConfig, NormsConfig, XavierNormalConfig
+from cloudchamber.interventions import InitializationConfig, NormsConfig, ParametrizationConfig, XavierNormalConfig
 from cloudchamber.models import MLPConfig, ModelConfig
 from cloudchamber.training.losses import LossConfig
 
@@ -126,3 +126,9 @@ class Recipe(Config):
         if isinstance(section, dict) and "name" not in section:
             raise ValueError("its name must be given")
         return {"name": section} if isinstance(section, str) else section
+
+    @model_validator(mode="after")
+    def _rates_of_gradient_descent(self) -> Recipe:
+        if isinstance(self.initialization, ParametrizationConfig) and self.optimizer.name != "sgd":
+            raise ValueError(f"the learning rates of a parametrization are those of sgd; got {self.optimizer.name}")
+        return self

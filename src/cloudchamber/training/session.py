@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from cloudchamber._core.errors import InvalidRecipe
 from cloudchamber._core.seeding import derive_seed
 from cloudchamber.data import Dataset, load_data
-from cloudchamber.interventions import initialize, insert_norms
+from cloudchamber.interventions import ParametrizationConfig, initialize, insert_norms
 from cloudchamber.models import build_model
 from cloudchamber.monitor import Costs, Monitor, logarithmic
 from cloudchamber.training.batches import Batches
@@ -60,7 +60,7 @@ class Session:
         kind = loss_of(recipe, dataset)
         loss = _loss_function(kind)
         model = model_of(recipe, dataset).to(device, DTYPES[recipe.dtype])
-        optimizer = _optimizer(model, recipe.optimizer)
+        optimizer = _optimizer(_groups(model, recipe), recipe.optimizer)
         monitor = _monitor(recipe, dataset, model, loss)
         return cls(recipe, device, batches, model, optimizer, kind.name, loss, monitor)
 
@@ -178,8 +178,15 @@ def model_of(recipe: Recipe, dataset: Dataset) -> nn.Module:
     return model
 
 
-def _optimizer(model: nn.Module, config: SGDConfig | AdamConfig) -> torch.optim.Optimizer:
-    parameters = model.parameters()
+def _groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
+    """Return the parameters with their learning rates: one for all, or those of a parametrization."""
+    if not isinstance(recipe.initialization, ParametrizationConfig):
+        return [{"params": list(model.parameters())}]
+    started = initialize(model, recipe.initialization, recipe.seed, dry_run=True)
+    return started.parameter_groups(model, recipe.optimizer.lr)
+
+
+def _optimizer(parameters: list[dict[str, Any]], config: SGDConfig | AdamConfig) -> torch.optim.Optimizer:
     if isinstance(config, SGDConfig):
         return torch.optim.SGD(parameters, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
     kind = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from cloudchamber._core.errors import InvalidRecipe, require
 from cloudchamber.data import AnyConfig, Dataset, SinesConfig
 from cloudchamber.data.subsets import SubsetConfig
+from cloudchamber.interventions import ParametrizationConfig
 from cloudchamber.monitor import logarithmic
 from cloudchamber.training.ensemble.dense.gradients import TanhName
 from cloudchamber.training.ensemble.engine import Observing, Plan
@@ -166,6 +167,11 @@ def _draws(config: AnyConfig) -> bool:
 
 
 def _model(recipe: Recipe, dataset: Dataset) -> nn.Module:
+    if isinstance(recipe.initialization, ParametrizationConfig):
+        raise InvalidRecipe(
+            "the layers of an ensemble's members have one learning rate; got initialization.name=parametrization. "
+            "Remedy: run its recipes one by one."
+        )
     return model_of(recipe, dataset).to(dataset.inputs.device, DTYPES[recipe.dtype])
 
 
