@@ -144,5 +144,8 @@ def draw(shown: xr.Dataset, rows: Mapping[str, str]) -> Figure:
         for title, ax in zip(shown.data.values, of_row, strict=True):
             one = shown.sel(data=title).swap_dims(place="iteration").rename(iteration="step")
             lines(ax, one, name, f"{label}, {title}")
-    axes[0][0].legend(frameon=False, fontsize="small")
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    dashed = "; dashed: the pushes dealt out to other samples" if any(f"{name}_null" in shown for name in rows) else ""
+    figure.suptitle(f"mean over the batch ± deviation over its samples{dashed}", fontsize="small", color=INK)
     return figure
