@@ -41,7 +41,7 @@ STRENGTHS: dict[str, tuple[DataName, tuple[str, ...], tuple[str, str]]] = {
     "γ = 0.4, until 15 %": ("cifar10", ("initialization.variance_scale=0.4", "steps=1000"), ("start", DOWN)),
     "PyTorch's, until 15 %": ("cifar10", (*PYTORCH, "steps=1500"), ("start", DOWN)),
 }
-"""data, overrides, and which steps are averaged: from, to; the phase until 5 % and its quarters are in Table 1 itself"""
+"""data, overrides, and which steps are averaged: from, to; the phase until 5 % is in Table 1 itself, with its parts"""
 DEVIATION = "data.normalization=standardized"
 MNIST: dict[str, tuple[str, ...]] = {
     "pixels/255, γ = 1": ("initialization.variance_scale=1.0",),

@@ -123,3 +123,19 @@ table(
 show(
     "mlp2024/fig7", "mlp2024/fig55", "mlp2024/fig56", "mlp2024/fig44", "mlp2024/fig45", "mlp2024/fig53", "mlp2024/fig61"
 )
+
+# %% [markdown]
+# ## What is known beyond the paper
+#
+# - *Of a single sample Figure 4 says nothing.* A sample's change is `ΔV|ₓ = −η (Cᵀg) x`, exactly parallel to its
+#   feature, so that its cosine is ±1 whatever was learned. Only the step of a batch can agree or disagree with the
+#   features of samples; what chance gives is drawn beside it. For the same reason `o` is `cos(V, ΔF)` but for a sign.
+# - *Sticking is a matter of time.* A run that counts as stuck may leave its plateau by itself later
+#   ([diagnosis](diagnosis.md)); whether it will leave can be told before training for most networks
+#   ([prediction](prediction.md)).
+# - *Features condense here, weights do not.* With Xavier's variances the weight vectors of a layer stay as different
+#   as they were; condensation of weights needs small initial weights ([phase diagrams](phase-diagrams.md)).
+# - *The algebra.* Eq. (27) does not follow from Eq. (26), Γ and κ of Eq. (5) lack a division by `‖F‖²`, and Theorem
+#   1 divides 0 by 0 for a sample without features; our closed forms need no division ([measures](measures.md)).
+# - *Phase norm* leaves open whose cosine it watches, and this decides what it does ([variants](variants.md)).
+# - *Which initialization the paper has* is not known; [what each shows](papers.md) of the first phase differs.
