@@ -12,6 +12,8 @@ from cloudchamber.measures.angles import orientation_angle as orientation_angle
 from cloudchamber.measures.channels import channel_groups as channel_groups
 from cloudchamber.measures.channels import kernel_groups as kernel_groups
 from cloudchamber.measures.collapse import within_between_variability as within_between_variability
+from cloudchamber.measures.condensed import CondensedOrientations as CondensedOrientations
+from cloudchamber.measures.condensed import condensed_orientations as condensed_orientations
 from cloudchamber.measures.consecutive import layer_alignment as layer_alignment
 from cloudchamber.measures.decomposition import Decomposition as Decomposition
 from cloudchamber.measures.decomposition import MeanChanges as MeanChanges

@@ -1,0 +1,1 @@
+"""The exhibits of zhou2022: condensation at initial training."""

@@ -1,0 +1,31 @@
+"""Figure 2: condensation of the first fully connected layer of ResNet-18-like networks on CIFAR-10."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from cloudchamber.papers.exhibit import Exhibit, Measured
+from cloudchamber.papers.study import StudyRun
+from cloudchamber.papers.zhou2022 import condensing_resnets, heatmaps
+from cloudchamber.papers.zhou2022.condensing_resnets import NETWORKS
+
+_SOURCE = "zhou2022, Figure 2"
+
+
+def measure(runs: Mapping[str, StudyRun]) -> Measured:
+    """Count the lines of each network at its last update."""
+    panels = [condensing_resnets.panel(one, runs[one.activation], -1) for one in NETWORKS]
+    return Measured(heatmaps.numbers(panels), heatmaps.picture(panels))
+
+
+EXHIBIT = Exhibit(
+    id="zhou2022/fig2",
+    recipes=condensing_resnets.studies,
+    claims=(
+        *heatmaps.line_claims([(one.activation, one.lines, one.signed) for one in NETWORKS], _SOURCE, seeds=1),
+        heatmaps.condensed_claim(_SOURCE, seeds=1),
+    ),
+    measure=measure,
+    draw=heatmaps.draw,
+    settings=condensing_resnets.SETTINGS,
+)
