@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test lint pictures benchmarks clean
+.PHONY: run test lint pictures pages benchmarks clean
 
 run: .venv/.run
 	$(BIN)/cloudchamber run
@@ -20,6 +20,9 @@ lint: .venv/.test
 
 pictures: .venv/.run
 	$(BIN)/python docs/make_pictures.py
+
+pages: .venv/.run
+	$(BIN)/python docs/make_pages.py
 
 benchmarks: .venv/.run
 	$(BIN)/python benchmarks/observation_cost.py
