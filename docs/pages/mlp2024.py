@@ -2,8 +2,10 @@
 import json
 from pathlib import Path
 
-from cloudchamber.papers.words import numbers
 from exhibits_on_pages import RESULTS, overview, show, table, values
+
+from cloudchamber.papers.mlp2024.recipes import mlp
+from cloudchamber.papers.words import numbers
 
 # %% [markdown]
 # # mlp2024: why features of MLPs condense
@@ -81,7 +83,7 @@ show("mlp2024/tab1", "mlp2024/tab2")
 # in 10⁻³, means over layers 2–6 and the two classes learned best.
 
 # %% show
-rates = {"tab1": 0.1, "tab2": 0.01}
+rates = {"tab1": mlp("cifar10", "laptop").optimizer.lr, "tab2": mlp("mnist", "laptop").optimizer.lr}
 parts = []
 for name, rate in rates.items():
     arrays = RESULTS.arrays(f"mlp2024/{name}", "laptop")
