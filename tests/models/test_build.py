@@ -55,3 +55,14 @@ def test_a_network_of_numbers_refuses_words():
     object.__setattr__(words, "vocabulary", ("a", "b"))
     with pytest.raises(InvalidRecipe, match="a network that looks words up, for digits; got resnet"):
         model_of(recipe, words)
+
+
+def test_lists_of_a_recipe_are_the_layers():
+    words = ["model.name=dense", "model.widths=[4, 6]", "model.activations=[tanh, xtanh]"]
+    model = model_of(load_recipe(overrides=words), load_data(load_recipe().data, 0))
+    assert [tuple(value.shape) for name, value in model.named_parameters() if "weight" in name] == [
+        (4, 64),
+        (6, 4),
+        (10, 6),
+    ]
+    assert load_recipe(overrides=["model.name=resnet", "model.head=[7]"]).model == ResNetConfig(head=(7,))

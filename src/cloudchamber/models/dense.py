@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from cloudchamber._core.errors import require
@@ -18,9 +18,9 @@ class DenseConfig(NetworkConfig):
     """Hidden layers, each with a width and an activation of its own, and a linear output."""
 
     name: Literal["dense"] = "dense"
-    widths: tuple[PositiveInt, ...] = (50,)
+    widths: Annotated[tuple[PositiveInt, ...], Field(strict=False)] = (50,)
     """neurons of the hidden layers, from the first"""
-    activations: tuple[ActivationName, ...] = ("tanh",)
+    activations: Annotated[tuple[ActivationName, ...], Field(strict=False)] = ("tanh",)
     """of the hidden layers, as many as widths"""
     residual: bool = False
     """whether hidden layers from the second on add their input to their output; widths are then equal"""

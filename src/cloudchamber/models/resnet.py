@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from cloudchamber._core.errors import require
@@ -30,7 +30,7 @@ class ResNetConfig(NetworkConfig):
     activation: ActivationName = "relu"
     """of the convolutional part"""
     batch_norm: bool = True
-    head: tuple[PositiveInt, ...] = ()
+    head: Annotated[tuple[PositiveInt, ...], Field(strict=False)] = ()
     """neurons of the fully connected layers before the output; 1024, 1024 for FC 1024-1024-10"""
     head_activation: ActivationName = "relu"
     """after each of these"""

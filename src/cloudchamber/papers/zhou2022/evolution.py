@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -36,7 +36,7 @@ def claims(names: Sequence[str], source: str, seeds: int = 20) -> tuple[Claim, .
     )
 
 
-def measure(rows: dict[str, Row]) -> Measured:
+def measure(rows: Mapping[str, Row]) -> Measured:
     """Measure how much the neurons of each row have aligned, and what is drawn."""
     aligned = {name: np.array([alignment(panel) for panel in row]) for name, row in rows.items()}
     numbers = {f"growth, {name}": (values[-1] - values[0]).tolist() for name, values in aligned.items()}

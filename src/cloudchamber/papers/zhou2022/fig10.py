@@ -1,0 +1,19 @@
+"""Figure 10: six-layer networks without residual connections."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from cloudchamber.papers.exhibit import Exhibit
+from cloudchamber.papers.zhou2022 import heatmaps, small
+from cloudchamber.papers.zhou2022.heatmaps import COUNT
+from cloudchamber.papers.zhou2022.small import ADAM, FIGURE_10
+
+EXHIBIT = Exhibit(
+    id="zhou2022/fig10",
+    recipes=partial(small.studies, chosen=(FIGURE_10,)),
+    claims=small.claims((FIGURE_10,), "zhou2022, Figure 10"),
+    measure=partial(small.measure, chosen=(FIGURE_10,)),
+    draw=partial(heatmaps.draw, columns=4),
+    settings=f"3-18-18-18-18-18-1, learning rate 10⁻⁵; four heatmaps, as many epochs are given. {ADAM} {COUNT}",
+)
