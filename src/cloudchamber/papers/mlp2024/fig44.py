@@ -15,5 +15,5 @@ EXHIBIT = Exhibit(
     measure=sticking.measure,
     draw=sticking.draw,
     settings=f"{SETTINGS} Here: Xavier normal with its variance times γ, as the paper says; run as long as the others, "
-    "with γ = 1 at laptop for 1000 steps.",
+    "with γ = 1 at laptop for 1000 steps. One seed at laptop.",
 )

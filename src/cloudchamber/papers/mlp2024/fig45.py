@@ -14,5 +14,6 @@ EXHIBIT = Exhibit(
     claims=sticking.claims("mlp2024, Appendix C and Figure 45"),
     measure=sticking.measure,
     draw=sticking.draw,
-    settings=f"{SETTINGS} Here: Xavier normal with its variance times γ, as the paper says; run as long as the others.",
+    settings=f"{SETTINGS} Here: Xavier normal with its variance times γ, as the paper says; run as long as the others. "
+    "One seed at laptop.",
 )

@@ -35,6 +35,7 @@ CLAIMS = (
         "the paper's words; that 5 % is the least that counts is ours",
         _SOURCE,
         at_least=1.05,
+        seeds=1,
     ),
     Claim(
         "longer with L₂",
@@ -44,6 +45,7 @@ CLAIMS = (
         "the paper's words; that 5 % is the least that counts is ours",
         _SOURCE,
         at_least=1.05,
+        seeds=1,
     ),
 )
 PANELS = (
@@ -54,7 +56,7 @@ PANELS = (
 
 def recipes(scale: Scale) -> dict[str, Recipe]:
     """Return the 7-layer MLP with momentum, and with an L₂ term, with each seed."""
-    return series("cifar10", scale, shortened(NETWORKS, scale, LAPTOP_STEPS), seeds(scale))
+    return series("cifar10", scale, shortened(NETWORKS, scale, LAPTOP_STEPS), seeds(scale, laptop=1))
 
 
 def measure(runs: Mapping[str, Run]) -> Measured:
@@ -95,5 +97,5 @@ EXHIBIT = Exhibit(
     draw=draw,
     settings=f"{SETTINGS} Here L = 7. Momentum is torch's heavy ball (the paper's Eq. 27 does not follow from its Eq. "
     "26); the λ of the legend are lost and are our choice. At laptop networks are trained for 1500 steps, those with "
-    "momentum for 1000.",
+    "momentum for 1000; one seed.",
 )
