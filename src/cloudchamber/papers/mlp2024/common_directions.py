@@ -80,7 +80,8 @@ def draw(table: xr.Dataset) -> Figure:
     from matplotlib import pyplot as plt
 
     rows = table.sizes["run"]
-    figure, axes = plt.subplots(rows, 2, figsize=(8, 2.4 * rows), squeeze=False, sharex=True, layout="constrained")
+    size = (8, 2.4 * rows)
+    figure, axes = plt.subplots(rows, 2, figsize=size, squeeze=False, sharex=True, sharey=True, layout="constrained")
     for place in range(rows):
         for rank, ax in enumerate(axes[place]):
             one = table.isel(run=place, rank=rank)
@@ -89,7 +90,7 @@ def draw(table: xr.Dataset) -> Figure:
                 ax.semilogy(
                     one.direction, values, "o-", color=color, markersize=4, label=name.replace("linear", "layer ")
                 )
-            ax.set_title(f"{one.run.item()}: {one.class_name.item()}", loc="left", fontsize="medium", color=INK)
+            ax.set_title(f"{one.run.item()}: class {one.class_name.item()}", loc="left", fontsize="medium", color=INK)
             ax.set_ylabel("s_i", fontsize="small")
             ax.set_xticks(one.direction.values)
     for ax in axes[-1]:

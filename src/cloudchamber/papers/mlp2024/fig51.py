@@ -17,4 +17,7 @@ EXHIBIT = Exhibit(
     measure=partial(pulling.measure, data=DATA),
     draw=pulling.draw,
     settings=f"{SETTINGS} {pulling.SETTINGS}",
+    explanation="Not every sample from the start: in the first tenth of the phase o is positive for 89 to 95 % of the "
+    "samples, by layer (seed 0), in the last tenth for 97 to 99 %. The common direction is that of the whole phase, "
+    "and the features have to grow alike before they agree with it.",
 )

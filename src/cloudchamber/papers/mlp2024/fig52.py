@@ -15,6 +15,7 @@ from cloudchamber.papers.exhibit import Exhibit, Measured
 from cloudchamber.papers.mlp2024 import enhancement
 from cloudchamber.papers.mlp2024.first_phase import reasons
 from cloudchamber.papers.mlp2024.recipes import SETTINGS, by_seed
+from cloudchamber.plot.colors import class_colors
 
 AT_THE_END = 0.1
 """the part of the first phase that counts as its end"""
@@ -43,12 +44,15 @@ def draw(shown: xr.Dataset) -> Figure:
 
     figure, ax = plt.subplots(figsize=(6, 3.6), layout="constrained")
     places = np.arange(shown.sizes["layer"])
-    for shift, name, label in ((-0.2, "common_term", "first term"), (0.2, "noise_term", "second term")):
-        ax.bar(places + shift, shown[name], width=0.4, label=label)
+    terms = {"common_term": "first term", "noise_term": "second term"}
+    for (name, label), color in zip(terms.items(), class_colors(2), strict=True):
+        ax.plot(places, shown[name], "o", color=color, markersize=8, label=label)
     ax.set_xticks(places, [str(layer).replace("linear", "layer ") for layer in shown.layer.values])
     ax.set_yscale("log")
     ax.set_ylabel("mean size over samples, η = 1")
-    ax.legend(frameon=False)
+    ax.grid(axis="y", linewidth=0.4)
+    ax.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 

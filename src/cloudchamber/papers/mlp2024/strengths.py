@@ -122,7 +122,8 @@ def draw(table: xr.Dataset, paper: Sequence[PaperTable]) -> Figure:
     from matplotlib import pyplot as plt
 
     rows = table.sizes["run"]
-    figure, axes = plt.subplots(rows, 2, figsize=(8, 2.4 * rows), squeeze=False, sharex=True, layout="constrained")
+    size = (8, 2.4 * rows)
+    figure, axes = plt.subplots(rows, 2, figsize=size, squeeze=False, sharex=True, sharey=True, layout="constrained")
     numbers = np.arange(2, 2 + len(SHOWN))
     for place, name in enumerate(table.run.values):
         for rank, ax in enumerate(axes[place]):
@@ -133,7 +134,7 @@ def draw(table: xr.Dataset, paper: Sequence[PaperTable]) -> Figure:
             own = [known for known in paper if str(name).startswith(known.data)]
             if own:
                 _paper_crosses(ax, numbers, own[rank])
-            ax.set_title(f"{name}: {one.class_name.item()}", loc="left", fontsize="medium")
+            ax.set_title(f"{name}: class {one.class_name.item()}", loc="left", fontsize="medium")
             ax.set_ylabel("strength, 10⁻³", fontsize="small")
     axes[-1][0].set_xlabel("layer")
     axes[-1][1].set_xlabel("layer")
