@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from cloudchamber.anatomy import LayerView as LayerView
     from cloudchamber.anatomy import dense_view as dense_view
     from cloudchamber.anatomy import register_layer_type as register_layer_type
+    from cloudchamber.control import Rescuer as Rescuer
     from cloudchamber.control import rescue as rescue
+    from cloudchamber.control import rescue_run as rescue_run
     from cloudchamber.diagnosis import compare as compare
     from cloudchamber.diagnosis import diagnose as diagnose
     from cloudchamber.diagnosis import find_phases as find_phases
@@ -72,7 +74,9 @@ _HOME = {
     "initialize": "cloudchamber.interventions",
     "insert_norms": "cloudchamber.interventions",
     "remove_norms": "cloudchamber.interventions",
+    "Rescuer": "cloudchamber.control",
     "rescue": "cloudchamber.control",
+    "rescue_run": "cloudchamber.control",
     "logarithmic": "cloudchamber.monitor",
     "predict": "cloudchamber.predict",
     "write_report": "cloudchamber.reporting",

@@ -12,6 +12,7 @@ from cloudchamber._core.errors import CloudchamberError, InvalidInput
 from cloudchamber.cli.codes import DIVERGED, FAILED, INTERRUPTED, MISUSED
 from cloudchamber.cli.folders import next_folder
 from cloudchamber.cli.papers import app as papers
+from cloudchamber.cli.rescue import initialize, rescue
 from cloudchamber.cli.sweep import sweep
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ app = typer.Typer(
 
 app.add_typer(papers, name="papers")
 app.command()(sweep)
+app.command()(rescue)
+app.command()(initialize)
 
 RecipeFile = Annotated[
     Path | None, typer.Argument(metavar="[RECIPE.yaml]", help="A recipe; left out: the default one.")
@@ -78,8 +81,8 @@ def run(
             result = resume_run(resume, callbacks=[view])
         else:
             result = start_run(load_recipe(recipe, overrides or []), out or next_folder(Path("runs")), callbacks=[view])
-    _explain(result.record, result.folder)
-    _leave(result)
+    explain(result.record, result.folder)
+    leave(result)
 
 
 @app.command()
@@ -164,7 +167,8 @@ def main() -> None:
         sys.exit(MISUSED if isinstance(error, InvalidInput) else FAILED)
 
 
-def _explain(record: xr.Dataset, folder: Path) -> None:
+def explain(record: xr.Dataset, folder: Path) -> None:
+    """Say what happened in a run, and write its report."""
     from cloudchamber.diagnosis import diagnose as findings_of
 
     typer.echo(f"\n{findings_of(record)}\n")
@@ -178,7 +182,8 @@ def _write_report(record: xr.Dataset, path: Path) -> Path:
     return write_report(record, path)
 
 
-def _leave(result: RunResult) -> None:
+def leave(result: RunResult) -> None:
+    """Leave with the exit code of a run."""
     if result.status == "interrupted":
         typer.echo(
             f"\ninterrupted after step {result.step}; go on with\n  cloudchamber run --resume {result.folder}", err=True

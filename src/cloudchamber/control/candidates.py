@@ -124,7 +124,8 @@ def with_rate(groups: list[dict[str, Any]], factor: float) -> Setting:
     before = [float(group["lr"]) for group in groups]
     values = tuple(value * factor for value in before)
     kind = "larger" if factor > 1 else "smaller"
-    return Setting(f"{kind} steps", "lr", values, f"Use a learning rate of {_few(values)} (it was {_few(before)}).")
+    words = f"Use a learning rate of {_few(values)} (it was {_few(before)})."
+    return Setting(f"{kind} steps", "lr", values, words, factor)
 
 
 def with_phase_norm(model: nn.Module) -> PutPhaseNorm | None:

@@ -95,7 +95,7 @@ class Plan:
             self._before.pop().restore()
 
     def __str__(self) -> str:
-        rows = [f"[{self.verdict}] {self.reason}"]
+        rows = [fill(f"[{self.verdict}] {self.reason}", 110, subsequent_indent=" " * 4, break_on_hyphens=False)]
         rows += [_row(f"step {number}", remedy.words) for number, remedy in enumerate(self.remedies, 1)]
         rows += [_row("tried", str(trial)) for trial in self.trials]
         return "\n".join(rows)

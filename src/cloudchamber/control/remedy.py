@@ -39,6 +39,7 @@ class Setting:
         key: of the setting in the optimizer's groups ("lr").
         values: one for each group.
         words: what it does.
+        factor: by what the settings of before are multiplied; None where they are replaced.
 
     >>> sgd = torch.optim.SGD(nn.Linear(2, 1).parameters(), lr=0.1)
     >>> Setting("momentum", "momentum", (0.9,), "Use momentum 0.9.").apply(nn.Linear(2, 1), sgd)
@@ -50,6 +51,11 @@ class Setting:
     key: str
     values: tuple[Any, ...]
     words: str
+    factor: float | None = None
+
+    def of_one_rate(self, before: Any) -> Any:
+        """Return the value for a group that had `before`; the groups of one recipe differ by constant factors."""
+        return self.values[0] if self.factor is None else before * self.factor
 
     def apply(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:  # noqa: ARG002 - as every remedy
         """Set it."""

@@ -24,6 +24,7 @@ from cloudchamber.monitor.schedule import positive_whole
 from cloudchamber.monitor.wrappers import device_of_model, unwrapped
 
 _log = logging.getLogger("cloudchamber")
+TRIAL_STEPS = 400
 UNMOVED = 0.01
 """Relative distance up to which weights have hardly moved, as in the diagnosis."""
 
@@ -37,7 +38,7 @@ def rescue(
     loss: Loss,
     batches: Batches = None,
     batch_size: int = 100,
-    trial_steps: int = 400,
+    trial_steps: int = TRIAL_STEPS,
     apply: bool = False,
     forward: Forward = default_forward,
     reduction: Reduction | None = None,

@@ -25,7 +25,10 @@ Status = Literal["finished", "interrupted", "diverged"]
 
 @runtime_checkable
 class Callback(Protocol):
-    """Is told what happens in a run; the live view is one."""
+    """Is told what happens in a run; the live view is one.
+
+    One whose attribute `stop` becomes true ends the run after the update, as Ctrl-C does.
+    """
 
     def started(self, recipe: Recipe, step: int) -> None:
         """The run begins, or goes on after `step` updates."""
@@ -116,7 +119,7 @@ class Loop:
             self._observe(step, loss, force=last or diverged)
             if diverged:
                 return "diverged", step
-            stop = interrupt.asked
+            stop = interrupt.asked or any(getattr(callback, "stop", False) for callback in self._callbacks)
             if last or stop or step % self._recipe.checkpoint_every == 0:
                 self._save(step)
             if stop and not last:

@@ -50,7 +50,7 @@ def run(recipe: Recipe, folder: Path | str, *, callbacks: Sequence[Callback] = (
     folder = Path(folder)
     with own_settings(recipe, recipe.threads):
         session = Session.of(recipe)
-        _new_folder(folder)
+        new_folder(folder)
         write_text(folder / RECIPE_NAME, recipe_yaml(recipe))
         return _train(session, folder, None, callbacks)
 
@@ -64,18 +64,34 @@ def resume(folder: Path | str, *, callbacks: Sequence[Callback] = ()) -> RunResu
         DamagedFile: if its checkpoint or journal is damaged.
     """
     folder = Path(folder)
-    if not (folder / RECIPE_NAME).is_file():
-        raise FileAccess(
-            f"a run folder holds {RECIPE_NAME}; got {folder} without one. Remedy: check the path, or start a new run."
-        )
-    recipe = load_recipe(folder / RECIPE_NAME)
+    recipe = recipe_of(folder)
     _clean(make_folder(folder))
     saved = Saved.load(folder)
     with own_settings(recipe, recipe.threads or (saved.threads if saved else None)):
         return _train(Session.of(recipe), folder, saved, callbacks)
 
 
-def _new_folder(folder: Path) -> None:
+def recipe_of(folder: Path) -> Recipe:
+    """Return the recipe of a run folder.
+
+    Raises:
+        FileAccess: if the folder holds no run.
+        InvalidRecipe: if its recipe was damaged.
+    """
+    if not (folder / RECIPE_NAME).is_file():
+        raise FileAccess(
+            f"a run folder holds {RECIPE_NAME}; got {folder} without one. Remedy: check the path, or start a new run."
+        )
+    return load_recipe(folder / RECIPE_NAME)
+
+
+def new_folder(folder: Path) -> None:
+    """Make a folder for a new run.
+
+    Raises:
+        InvalidInput: if it holds a run already.
+        FileAccess: if it cannot be made.
+    """
     make_folder(folder)
     held = [name for name in (RECIPE_NAME, JOURNAL_NAME, CHECKPOINT_NAME) if (folder / name).exists()]
     if held:
