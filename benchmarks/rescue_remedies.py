@@ -69,7 +69,7 @@ VARIANTS: dict[str, Callable[[Session], None]] = {
     "no change": lambda _: None,
     "no decay": _remedy(lambda session: without_decay(session.optimizer.param_groups)),
     "momentum 0.9": _remedy(lambda session: with_momentum(session.optimizer.param_groups)),
-    "10 times the learning rate": _remedy(lambda session: with_rate(session.optimizer.param_groups, LARGER)),
+    "10 times the learning rate": _remedy(lambda session: with_rate(session.optimizer.param_groups, LARGER[0])),
     "rescale": _remedy(lambda session: rescaled(session.model, samples_of(session))),
     "phase norm": _remedy(lambda session: with_phase_norm(session.model)),
     "batch norm": _batch_norm,

@@ -115,7 +115,10 @@ def diagnose(folder: Folder) -> None:
     from cloudchamber._core.storage import open_record
     from cloudchamber.diagnosis import diagnose as findings_of
 
-    typer.echo(str(findings_of(open_record(folder))))
+    findings = findings_of(open_record(folder))
+    typer.echo(str(findings))
+    if "stuck" in findings.codes and folder.is_dir():
+        typer.echo(f"\nrescue  cloudchamber rescue {folder}")
 
 
 @app.command()
@@ -171,9 +174,12 @@ def explain(record: xr.Dataset, folder: Path) -> None:
     """Say what happened in a run, and write its report."""
     from cloudchamber.diagnosis import diagnose as findings_of
 
-    typer.echo(f"\n{findings_of(record)}\n")
+    findings = findings_of(record)
+    typer.echo(f"\n{findings}\n")
     typer.echo(f"record  {folder / 'record.nc'}")
     typer.echo(f"report  {_write_report(record, folder / REPORT_NAME)}")
+    if "stuck" in findings.codes:
+        typer.echo(f"rescue  cloudchamber rescue {folder}")
 
 
 def _write_report(record: xr.Dataset, path: Path) -> Path:

@@ -15,7 +15,7 @@ from cloudchamber.control.samples import Samples
 from cloudchamber.interventions import BatchNorm, PhaseNorm, normable_layers
 
 MOMENTUM = 0.9
-LARGER, SMALLER = 10.0, 0.1
+LARGER, SMALLER = (10.0, 100.0, 1e3, 1e4), 0.1
 
 _NORMS = (
     nn.modules.batchnorm._NormBase,
@@ -34,7 +34,7 @@ class Candidates:
     Attributes:
         decay: no weight decay.
         momentum: heavy-ball momentum.
-        larger_steps: a larger learning rate.
+        larger_steps: larger learning rates.
         smaller_steps: a smaller one.
         rescale: larger weights in their directions.
         phase_norm: norms between the layers.
@@ -43,7 +43,7 @@ class Candidates:
 
     decay: Remedy | None
     momentum: Remedy | None
-    larger_steps: Remedy
+    larger_steps: tuple[Remedy, ...]
     smaller_steps: Remedy
     rescale: Remedy | None
     phase_norm: Remedy | None
@@ -56,7 +56,7 @@ class Candidates:
         return cls(
             without_decay(groups),
             with_momentum(groups),
-            with_rate(groups, LARGER),
+            tuple(with_rate(groups, factor) for factor in LARGER),
             with_rate(groups, SMALLER),
             rescaled(model, samples),
             with_phase_norm(model),
@@ -69,9 +69,9 @@ class Candidates:
         Args:
             unmoved: whether the weights have hardly moved, so that larger steps come before any change of the model.
         """
-        settings = [self.decay, self.momentum, self.larger_steps if unmoved else None]
+        larger = self.larger_steps if unmoved else ()
         yield ()
-        yield from _present([[one] for one in (*settings, self.rescale, self.phase_norm)])
+        yield from _present([[one] for one in (self.decay, self.momentum, *larger, self.rescale, self.phase_norm)])
         yield from _present(
             [
                 [self.decay, self.momentum],
@@ -81,8 +81,8 @@ class Candidates:
                 [self.decay, self.phase_norm],
                 [self.momentum, self.phase_norm],
                 [self.smaller_steps, self.phase_norm],
-                [self.larger_steps, self.phase_norm],
-                [None if unmoved else self.larger_steps],
+                [self.larger_steps[0], self.phase_norm],
+                *([one] for one in self.larger_steps if not unmoved),
                 [self.redraw],
                 [self.decay, self.redraw],
                 [self.smaller_steps, self.redraw],

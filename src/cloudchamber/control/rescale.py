@@ -40,7 +40,7 @@ class Rescale:
 
     factor: float
     layers: tuple[str, ...]
-    shift: Tensor | None
+    shift: tuple[float, ...] | None
     spread: tuple[float, float]
 
     @property
@@ -64,7 +64,7 @@ class Rescale:
         last = _last_bias(model)
         if self.shift is not None and last is not None:
             with torch.no_grad():
-                last.add_(self.shift)
+                last.add_(torch.tensor(self.shift, dtype=torch.float64).to(last))
         optimizer.state.clear()
 
 
@@ -151,7 +151,7 @@ def _chain(model: nn.Module, samples: Samples) -> tuple[str, ...]:
     return names if error <= EXACT * expected.norm() else ()
 
 
-def _shift(model: nn.Module, samples: Samples, before: Tensor, after: Tensor) -> Tensor | None:
+def _shift(model: nn.Module, samples: Samples, before: Tensor, after: Tensor) -> tuple[float, ...] | None:
     """Return what the last bias is to take back of how far the mean output has moved."""
     bias, outputs = _last_bias(model), after
     if bias is None or bias.shape != outputs.shape[1:]:
@@ -164,7 +164,7 @@ def _shift(model: nn.Module, samples: Samples, before: Tensor, after: Tensor) ->
     with torch.no_grad():
         last.add_(step)
     only_shifts = torch.allclose(samples.outputs(moved) - outputs, step.expand_as(outputs), atol=EXACT)
-    return (before.mean(0) - after.mean(0)).to(bias) if only_shifts else None
+    return tuple((before.mean(0) - after.mean(0)).tolist()) if only_shifts else None
 
 
 def _last_bias(model: nn.Module) -> Tensor | None:

@@ -81,8 +81,7 @@ class Samples:
         if callable(given):
             yield from (given(step) for step in range(1, 2**62))
         elif given is not None:
-            while (some := list(given)) or _refuse_nothing():
-                yield from some
+            yield from _again_and_again(given)
         else:
             yield from self._parts(size, seed)
 
@@ -96,9 +95,13 @@ class Samples:
                     yield inputs, self.probe.targets[chosen]
 
 
-def _refuse_nothing() -> bool:
-    require(False, "`batches` holds a batch or more", "none", "leave it out to try remedies on the probe")
-    return False
+def _again_and_again(given: Iterable[Batch]) -> Iterator[Batch]:
+    while True:
+        some = False
+        for batch in given:
+            some = True
+            yield batch
+        require(some, "`batches` can be iterated over, as often as needed", "none", "pass a list or a DataLoader")
 
 
 def _spread(targets: Tensor) -> float:

@@ -19,6 +19,8 @@ from cloudchamber.control.samples import Batch, Samples
 
 WINDOW = 20
 """Batches over which a median is taken: single losses are noisy."""
+_FAILURES = (ValueError, TypeError, RuntimeError)
+"""What modules and optimizers raise where a remedy does not suit them."""
 Outcome = Literal["moves", "stays", "diverges", "fails"]
 
 
@@ -85,9 +87,13 @@ def attempt(
     try:
         for remedy in remedies:
             remedy.apply(tried, updater)
-        return _trained(tried, updater, tuple(remedies), samples, islice(batches, steps), level)
-    except (ValueError, TypeError, RuntimeError) as error:
-        return Trial(tuple(remedies), "fails", 0, math.nan, " ".join(str(error).split())[:200])
+    except _FAILURES as error:
+        return _failed(tuple(remedies), error)
+    return _trained(tried, updater, tuple(remedies), samples, islice(batches, steps), level)
+
+
+def _failed(remedies: tuple[Remedy, ...], error: Exception) -> Trial:
+    return Trial(remedies, "fails", 0, math.nan, " ".join(str(error).split())[:200])
 
 
 def copied(model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[nn.Module, torch.optim.Optimizer]:
@@ -120,7 +126,10 @@ def _trained(
 
     model.train()
     for batch in batches:
-        losses.append(_updated(model, optimizer, samples, batch))
+        try:
+            losses.append(_updated(model, optimizer, samples, batch))
+        except _FAILURES as error:
+            return _failed(remedies, error)
         if not math.isfinite(losses[-1]):
             return ended("diverges")
         if len(losses) >= WINDOW and statistics.median(losses[-WINDOW:]) < level:

@@ -12,8 +12,15 @@ from cloudchamber.diagnosis.case import Case
 
 
 def cures(case: Case) -> tuple[str, ...]:
-    """Return what may shorten or end a plateau, least invasive first."""
-    proposals = (_weight_decay(case), momentum(case), _larger_weights(case), _normalization(case), _fewer_layers(case))
+    """Return what may shorten or end a plateau: the rescue, then what to change by hand, least invasive first."""
+    proposals = (
+        _rescue(case),
+        _weight_decay(case),
+        momentum(case),
+        _larger_weights(case),
+        _normalization(case),
+        _fewer_layers(case),
+    )
     return tuple(text for text in proposals if text)
 
 
@@ -23,6 +30,13 @@ def smaller_steps(case: Case, factor: float) -> str:
     if math.isnan(lr):
         return f"Use a learning rate {factor:g} times smaller."
     return f"Use a smaller learning rate: `--set optimizer.lr={lr / factor:g}` (it was {lr:g})."
+
+
+def _rescue(case: Case) -> str:
+    what = "tries remedies on copies and goes on with the least invasive one that moves the loss"
+    if case.recipe:
+        return f"Free the run: `cloudchamber rescue RUN`, with its folder as RUN, {what}."
+    return f"Free the run: `cc.rescue(model, optimizer, record, probe=(x, y), loss=loss_fn).apply()` {what}."
 
 
 def _weight_decay(case: Case) -> str:
