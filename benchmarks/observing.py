@@ -4,7 +4,7 @@ One process, two threads. Each round trains the bare model and every watched cop
 the other in an order that turns from round to round, on the same batches; the ratio of a round is watched over bare,
 and the median over rounds counts. The bare step is zero_grad, forward, cross entropy, backward, SGD step.
 
-Run: python benchmarks/observing.py [threads]
+Run: python benchmarks/observing.py [threads [number of one case]]; the results of other cases stay.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 import cloudchamber as cc
+from cloudchamber.measures.fused import is_native
 from cloudchamber.models import MLP
 
 RESULTS = Path(__file__).parent / "results" / "observing.json"
@@ -89,8 +90,8 @@ def bare(case: Case) -> Step:
     return step
 
 
-def watched(case: Case, options: dict, stack: ExitStack) -> Step:
-    """Return the training step of a watched copy."""
+def watched(case: Case, options: dict, stack: ExitStack) -> tuple[Step, cc.Monitor]:
+    """Return the training step of a watched copy, and its monitor."""
     model, (inputs, labels) = case.model(), case.samples(case.batch)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     monitor = stack.enter_context(cc.Monitor(model, loss=nn.functional.cross_entropy, **options))
@@ -107,7 +108,7 @@ def watched(case: Case, options: dict, stack: ExitStack) -> Step:
         optimizer.step()
         monitor.observe(number + 1)
 
-    return seen if options.get("passive") else observed
+    return seen if options.get("passive") else observed, monitor
 
 
 def seconds(step: Step, first: int) -> float:
@@ -118,11 +119,11 @@ def seconds(step: Step, first: int) -> float:
     return (time.perf_counter() - start) / BLOCK
 
 
-def measure(case: Case) -> dict[str, list[float]]:
-    """Return the seconds per step of every way, round by round."""
+def measure(case: Case) -> tuple[dict[str, list[float]], dict[str, float]]:
+    """Return the seconds per step of every way, round by round, and those that bringing it into order takes after."""
     with ExitStack() as stack:
-        steps = {"bare": bare(case)}
-        steps |= {name: watched(case, options, stack) for name, options in ways(case.samples(100)).items()}
+        copies = {name: watched(case, options, stack) for name, options in ways(case.samples(100)).items()}
+        steps = {"bare": bare(case)} | {name: step for name, (step, _) in copies.items()}
         names, times = list(steps), {name: [] for name in steps}
         for number in range(case.rounds + 2):
             turn = number % len(names)
@@ -130,7 +131,14 @@ def measure(case: Case) -> dict[str, list[float]]:
                 taken = seconds(steps[name], number * BLOCK)
                 if number >= 2:
                     times[name].append(round(taken, 7))
-    return times
+        return times, {name: ordering(monitor) for name, (_, monitor) in copies.items()}
+
+
+def ordering(monitor: cc.Monitor) -> float:
+    """Return how long it takes, per step, to bring what a passive monitor left for later into its record's buffer."""
+    start = time.perf_counter()
+    steps = monitor.buffer.last_step + 1
+    return round((time.perf_counter() - start) / steps, 7)
 
 
 def ratios(times: dict[str, list[float]]) -> dict[str, float]:
@@ -142,19 +150,20 @@ def ratios(times: dict[str, list[float]]) -> dict[str, float]:
     }
 
 
-def main(threads: int) -> None:
-    """Measure every case, print the table and keep the raw numbers."""
+def main(threads: int, cases: tuple[Case, ...]) -> None:
+    """Measure cases, print the table and keep the raw numbers."""
     torch.set_num_threads(threads)
-    results = {}
-    for case in CASES:
-        times = measure(case)
-        results[case.name] = {"ratios": ratios(times), "seconds per step": times}
+    results = json.loads(RESULTS.read_text())["cases"] if RESULTS.exists() else {}
+    for case in cases:
+        times, later = measure(case)
+        results[case.name] = {"ratios": ratios(times), "seconds per step": times, "seconds per step afterwards": later}
         print(f"{case.name}: bare step {1e3 * statistics.median(times['bare']):.2f} ms")
         for name, ratio in ratios(times).items():
-            print(f"  {name:<55} {100 * (ratio - 1):+6.1f} %")
-    machine = {"threads": threads, "torch": torch.__version__, "machine": platform.machine()}
+            print(f"  {name:<55} {100 * (ratio - 1):+6.1f} %, afterwards {1e6 * later[name]:.0f} µs a step")
+    machine = {"native": is_native(), "threads": threads, "torch": torch.__version__, "machine": platform.machine()}
     RESULTS.write_text(json.dumps({"machine": machine, "block": BLOCK, "cases": results}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 2)
+    chosen = CASES[int(sys.argv[2]) :][:1] if len(sys.argv) > 2 else CASES
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 2, chosen)

@@ -8,9 +8,10 @@ import torch
 from data_cases import labels, origin, pixels, point_to, served, write_cifar10, write_idx
 
 from cloudchamber._core.errors import DamagedFile, FileAccess, InvalidInput
+from cloudchamber._core.files import cache_folder
 from cloudchamber.data import ImagesConfig, available, load_data, stored
 from cloudchamber.data.decoded import decoded_file
-from cloudchamber.data.places import cache_folder, data_folder
+from cloudchamber.data.places import data_folder
 
 CIFAR = ImagesConfig(name="cifar10", normalization="scaled")
 TRAIN, TEST = pixels(20, 3, 32, 32), pixels(10, 3, 32, 32, seed=1)

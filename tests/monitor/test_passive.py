@@ -8,7 +8,7 @@ from torch.nn import functional as fn
 from unchecked import refused
 
 import cloudchamber as cc
-from cloudchamber.measures import mean_cosine
+from cloudchamber.measures import fused, mean_cosine
 
 X, Y = torch.randn(12, 6, generator=torch.Generator().manual_seed(1)), torch.arange(12) % 3
 
@@ -35,6 +35,23 @@ def whole():
     with passive(model) as monitor, monitor.batch(0, Y):
         fn.cross_entropy(model(X), Y).backward()
     return monitor.record
+
+
+@pytest.mark.parametrize("measures", ["light", ["feature_cosine"], ["gradient_cosine"], "mlp2024"])
+def test_without_native_code_the_record_is_the_same(measures, monkeypatch):
+    def record():
+        model = mlp()
+        with passive(model, measures=measures, images_every=10) as monitor:
+            for step in range(4):
+                with monitor.batch(step, Y):
+                    fn.cross_entropy(model(X * (step + 1)), Y).backward()
+        return monitor.record
+
+    native = record()
+    monkeypatch.setattr(fused, "_functions", dict)
+    plain = record()
+    close(native, plain)
+    assert native.step.values.tolist() == [0, 1, 2, 3]
 
 
 def test_accumulated_gradients_are_one_batch():

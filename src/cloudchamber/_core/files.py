@@ -11,6 +11,14 @@ from pathlib import Path
 from cloudchamber._core.errors import FileAccess
 
 
+def cache_folder() -> Path:
+    """Return where is kept what can be had again: `$XDG_CACHE_HOME/cloudchamber`, by default ~/.cache."""
+    named = os.environ.get("XDG_CACHE_HOME", "")
+    # The XDG specification says that a relative path is to be ignored.
+    root = Path(named) if Path(named).is_absolute() else Path.home() / ".cache"
+    return root / "cloudchamber"
+
+
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside `path`; when the block ends well, rename it to `path`.

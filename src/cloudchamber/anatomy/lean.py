@@ -5,33 +5,40 @@ It does for a planned pass whose features modules receive or return, of which no
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from cloudchamber.anatomy.calls import AnyCall, version_of
-from cloudchamber.anatomy.plan import Plan, Step
+from cloudchamber.anatomy.plan import Plan
 
 FIELDS = frozenset({"features", "feature_gradients"})
 """What a lean pass shows."""
 
 
-class _Note(NamedTuple):
-    """What a module received and returned, where in the graph that was then, and how often it had been changed."""
+class Removable(Protocol):
+    """What was registered, and can be taken away again."""
 
-    module: nn.Module
-    received: Any
-    returned: Any
-    nodes: tuple[Any, Any]
-    versions: tuple[int, int]
+    def remove(self) -> None:
+        """Take it away."""
+        ...
 
-    def fits(self, step: Step, samples: int) -> bool:
-        """Whether it is the call that the plan expects."""
-        of_layer = step.call is None or (isinstance(self.received, Tensor) and self.returned.shape[0] == samples)
-        return self.module is step.module and tuple(map(_kind, self.nodes)) == step.nodes and of_layer
+
+class HooksOfModules:
+    """One forward hook of many modules; put in and taken out together it costs a fifth of a handle for each."""
+
+    def __init__(self, modules: Iterable[nn.Module], hook: Callable[..., None]) -> None:
+        self._registered = [module._forward_hooks for module in modules]
+        for hooks in self._registered:
+            hooks[self] = hook  # pyright: ignore - torch takes any key
+
+    def remove(self) -> None:
+        """Take the hook out of all modules."""
+        for hooks in self._registered:
+            hooks.pop(self, None)  # pyright: ignore
 
 
 class _Feature(NamedTuple):
@@ -44,7 +51,7 @@ class _Feature(NamedTuple):
 
 
 class Notes:
-    """Notes of one forward pass that is expected to go as planned, and of the gradients that reach its features.
+    """What one forward pass shows that is expected to go as planned, and the gradients that reach its features.
 
     Args:
         plan: what is expected.
@@ -53,41 +60,50 @@ class Notes:
 
     def __init__(self, plan: Plan, samples: int) -> None:
         self.calls: tuple[AnyCall, ...] = ()
-        self._plan, self._samples = plan, samples
-        self._notes: list[_Note] = []
+        self._samples, self._steps, self._expected = samples, plan.steps, len(plan.calls)
+        self._at, self._differs = 0, False
         self._features: dict[int, _Feature] = {}
         self._arrived: dict[int, list[_Feature]] = {}
 
     def note(self, module: nn.Module, args: tuple, output: Any) -> None:
         """Take the end of a module's call."""
+        at = self._at
+        self._at = at + 1
+        step = self._steps[at] if at < len(self._steps) else None
+        if step is None or module is not step.module:
+            self._differs = True
+            return
         received = args[0] if args else None
-        nodes = getattr(received, "grad_fn", None), getattr(output, "grad_fn", None)
-        versions = _version(received), _version(output)
-        self._notes.append(_Note(module, received, output, nodes, versions))
+        if step.call is not None and not (isinstance(received, Tensor) and output.shape[0] == self._samples):
+            self._differs = True
+        if step.received:
+            self._take(step.received, received, step.nodes[0])
+        if step.returned:
+            self._take(step.returned, output, step.nodes[1])
+
+    def _take(self, numbers: tuple[int, ...], tensor: Any, node: type | None) -> None:
+        """Take a tensor that is the feature of these calls, unless something else made it."""
+        if isinstance(tensor, Tensor) and _kind(tensor.grad_fn) is node:
+            feature = _Feature(tensor, version_of(tensor))
+            for number in numbers:
+                self._features[number] = feature
+        else:
+            self._differs = True
 
     @property
     def as_planned(self) -> bool:
         """Whether the pass went as planned, to its end."""
-        steps, notes = self._plan.steps, self._notes
-        return len(steps) == len(notes) and all(
-            note.fits(step, self._samples) for step, note in zip(steps, notes, strict=True)
-        )
-
-    def close(self) -> None:
-        """Find the features, by number of their calls; those that the model has overwritten meanwhile are left out."""
-        for step, note in zip(self._plan.steps, self._notes, strict=True):
-            found = [(number, note.received, note.versions[0]) for number in step.received]
-            found += [(number, note.returned, note.versions[1]) for number in step.returned]
-            for number, tensor, version in found:
-                self._features[number] = _Feature(tensor, version)
-        self._notes.clear()
-        self._features = {number: each for number, each in self._features.items() if each.unchanged}
+        return self._at == len(self._steps) and not self._differs
 
     def ask(self, numbers: Collection[int] | None) -> list[RemovableHandle]:
-        """Ask for the gradients of these features, or of all; the pass is closed, and not differentiated yet."""
+        """Ask for the gradients of these features, or of all; the pass is over, and not differentiated yet.
+
+        Features that the model has overwritten meanwhile are left out.
+        """
+        self._features = {number: each for number, each in self._features.items() if each.unchanged}
         handles: list[RemovableHandle] = []
         for number, feature in self._features.items():
-            if feature.tensor.requires_grad and (numbers is None or number in numbers):
+            if (numbers is None or number in numbers) and feature.tensor.requires_grad:
                 arrived = self._arrived[number] = []
                 handles.append(feature.tensor.register_hook(partial(_keep, arrived)))
         return handles
@@ -115,17 +131,13 @@ class Notes:
 
     @property
     def complete(self) -> bool:
-        """Whether every feature that the plan knows was there, and unchanged."""
-        return len(self._features) == len(self._plan.calls) and all(each.unchanged for each in self._features.values())
+        """Whether every feature that the plan knows was there, and not overwritten when the pass ended."""
+        return len(self._features) == self._expected
 
 
 def _keep(arrived: list[_Feature], gradient: Tensor) -> None:
     """Hold a gradient as it is, not as an alias: torch then knows that it is not free to be reused."""
     arrived.append(_Feature(gradient, gradient._version))
-
-
-def _version(value: object) -> int:
-    return version_of(value) if isinstance(value, Tensor) else 0
 
 
 def _kind(node: object) -> type | None:

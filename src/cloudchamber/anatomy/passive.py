@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from cloudchamber._core.errors import InvalidInput, Unsupported, require
 from cloudchamber.anatomy.assembling import snapshots_of
@@ -24,7 +23,7 @@ from cloudchamber.anatomy.choice import ChosenModule
 from cloudchamber.anatomy.derivatives import Derivatives, Request
 from cloudchamber.anatomy.following import Follower
 from cloudchamber.anatomy.lean import FIELDS as LEAN_FIELDS
-from cloudchamber.anatomy.lean import Notes
+from cloudchamber.anatomy.lean import HooksOfModules, Notes, Removable
 from cloudchamber.anatomy.passes import CHANGED, FIELDS_OF_PASSES, INSIDE, TWICE, Sink, TrainingPass, held_only, joined
 from cloudchamber.anatomy.plan import Plan
 from cloudchamber.anatomy.quiet import undisturbed, without_autocast
@@ -112,8 +111,7 @@ class PassivePass:
         self._modules = tuple(model.modules()) if self._plan is None else self._plan.modules
         require_uncompiled(self._modules)
         self._changes = 0 if plan is None else plan.changes_of_next
-        self._tracker = ActivationTracker()
-        self._handles: list[RemovableHandle] = []
+        self._handles: list[Removable] = []
         self._passes: list[TrainingPass] = []
         self._open: TrainingPass | None = None
         self._armed = False
@@ -141,6 +139,10 @@ class PassivePass:
             self._result = self._assembled()
         self._passes.clear()
 
+    @cached_property
+    def _tracker(self) -> ActivationTracker:
+        return ActivationTracker()
+
     @property
     def result(self) -> Passive:
         """What was seen; after the block."""
@@ -162,7 +164,7 @@ class PassivePass:
         elif self._plan.composites:
             self._handles += hooks(self._plan.hooked, modules_of(self._chosen), self._after, self._before_random)
         elif self._is_lean:
-            self._handles += [module.register_forward_hook(self._note) for module in self._plan.hooked]
+            self._handles.append(HooksOfModules(self._plan.hooked, self._note))
         else:
             for module in self._plan.hooked:
                 self._handles.append(module.register_forward_hook(self._after, with_kwargs=True))
@@ -209,6 +211,7 @@ class PassivePass:
     def _run(self, samples: int, *, whole: bool) -> Recorder | Follower | Notes:
         if self._plan is not None and self._is_lean and whole and self._bytes < self._most_bytes:
             return Notes(self._plan, samples)
+        self._tracker.forget()
         wanted = Wanted(
             (self._held if self._plan else self._held | self._streamed) & STORED_FIELDS,
             self._plan.copied if self._plan else None,
@@ -217,7 +220,6 @@ class PassivePass:
             watch=self._watch,
             watched=self._asked | self._streamed,
         )
-        self._tracker.forget()
         if self._plan is None:
             return Recorder(self._chosen, samples, wanted, self._tracker)
         return Follower(self._plan, samples, wanted, self._tracker)
@@ -238,7 +240,6 @@ class PassivePass:
         """Ask for the gradients of a lean pass; keep it within its bounds."""
         assert self._plan is not None
         witness = None if self._plan.witness is None else {self._plan.witness}
-        run.close()
         ended.handles += run.ask(witness if self._only_witness else None)
         self._bytes += run.nbytes * (1 if self._only_witness else 2)
         self._plan.heavy = self._plan.heavy or self._bytes > self._most_bytes or not run.complete
@@ -302,12 +303,10 @@ class PassivePass:
         of.gradients = dict.fromkeys(((number, "features") for number in run.gradients), None)
         if of.reason or of.plan is None or self._sink is None:
             return
-        of.plan.heavy = of.plan.heavy or not run.complete
-        shown = {"features": run.features, "feature_gradients": run.gradients}
-        calls = of.plan.calls
+        calls, shown = of.plan.calls, {"features": run.features, "feature_gradients": run.gradients}
+        of.plan.heavy = of.plan.heavy or len(shown["features"]) < len(calls)
         self._sink.together(
-            of.number,
-            {name: {calls[n].key: t for n, t in shown[name].items()} for name in shown if name in self._streamed},
+            of.number, {name: {calls[n].key: t for n, t in shown[name].items()} for name in self._streamed}
         )
 
     def _assembled(self) -> Passive:
@@ -380,12 +379,12 @@ def require_uncompiled(modules: tuple[nn.Module, ...]) -> None:
     Raises:
         Unsupported: if one is.
     """
-    for module in modules:
-        if module._compiled_call_impl is not None or "_orig_mod" in module._modules:
-            raise Unsupported(
-                f"a training pass is seen of a model that is not compiled; got {type(module).__name__}, which is. "
-                "Remedy: observe it on a probe, or train it uncompiled."
-            )
+    compiled = [m for m in modules if m._compiled_call_impl is not None or "_orig_mod" in m._modules]
+    if compiled:
+        raise Unsupported(
+            f"a training pass is seen of a model that is not compiled; got {type(compiled[0]).__name__}, which is. "
+            "Remedy: observe it on a probe, or train it uncompiled."
+        )
 
 
 def _is_seen() -> bool:

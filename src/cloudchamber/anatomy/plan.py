@@ -142,8 +142,8 @@ class Plan:
         return tuple(dict.fromkeys([step.module for step in self.steps] + [c.module for c in self.chosen.values()]))
 
     @cached_property
-    def _children(self) -> list[tuple[nn.Module, list[nn.Module | None]]]:
-        return [(module, list(module._modules.values())) for module in self.modules]
+    def _children(self) -> list[nn.Module | None]:
+        return _children_of(self.modules)
 
     def holds_for(self, model: nn.Module, chosen: Mapping[str, ChosenModule], *, training: bool) -> bool:
         """Whether the plan was made for this model, with the modules that it has now."""
@@ -153,8 +153,12 @@ class Plan:
             and self.training_mode == training
             and self.chosen is chosen
             and self.modules[0] is model
-            and all(list(module._modules.values()) == children for module, children in self._children)
+            and _children_of(self.modules) == self._children
         )
+
+
+def _children_of(modules: Sequence[nn.Module]) -> list[nn.Module | None]:
+    return [child for module in modules for child in module._modules.values()]
 
 
 @dataclass(slots=True)

@@ -11,8 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from cloudchamber._core.errors import FileAccess
-from cloudchamber._core.files import atomic_path
-from cloudchamber.data.places import cache_folder
+from cloudchamber._core.files import atomic_path, cache_folder
 from cloudchamber.data.raw import PixelMoments, RawImages
 
 _FORMAT = "1"

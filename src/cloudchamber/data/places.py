@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from cloudchamber._core.errors import CloudchamberError, DamagedFile, FileAccess
+from cloudchamber._core.files import cache_folder
 from cloudchamber.data.download import checksum, fetch
 from cloudchamber.data.sources import Origin, Source
 from cloudchamber.data.subsets import Part
@@ -30,14 +31,6 @@ def data_folder() -> Path | None:
     if not folder.is_dir():
         raise FileAccess(f"{DATA_VARIABLE} names a folder; got {named!r}. Remedy: mend it, or unset it.")
     return folder
-
-
-def cache_folder() -> Path:
-    """Return where downloads and decoded images are kept: `$XDG_CACHE_HOME/cloudchamber`, by default ~/.cache."""
-    named = os.environ.get("XDG_CACHE_HOME", "")
-    # The XDG specification says that a relative path is to be ignored.
-    root = Path(named) if Path(named).is_absolute() else Path.home() / ".cache"
-    return root / "cloudchamber"
 
 
 @dataclass(frozen=True)

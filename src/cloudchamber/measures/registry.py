@@ -76,6 +76,8 @@ class Measure:
             for each, which add up over parts of a batch.
         shorten: what the rest needs of complete partials: takes a list of them to another, of fewer numbers.
         finish: the rest, which can wait: takes one of these, stacked along new leading dimensions or not.
+        at_once: the same as all three in a row, where one call can do it: takes what `partials` takes, of a whole
+            batch, to a number for each tensor, or to None.
     """
 
     quantity: Quantity
@@ -91,6 +93,7 @@ class Measure:
     partials: Callable[..., list[tuple[Tensor, ...]]] | None = None
     shorten: Callable[[list[tuple[Tensor, ...]]], list[tuple[Tensor, ...]]] | None = None
     finish: Callable[..., Tensor] | None = None
+    at_once: Callable[..., list[float] | None] | None = None
 
     @property
     def name(self) -> str:

@@ -23,6 +23,7 @@ from cloudchamber.anatomy import FIELDS_OF_PASSES, Capture, LayerSnapshot, Passi
 from cloudchamber.anatomy.quiet import without_autocast
 from cloudchamber.measures import Measure
 from cloudchamber.measures.partials import Partial
+from cloudchamber.monitor.at_once import AtOnce, Known
 from cloudchamber.monitor.evaluate import (
     Place,
     fields_needed,
@@ -37,7 +38,7 @@ from cloudchamber.monitor.observer import Observer
 
 _log = logging.getLogger("cloudchamber")
 MOST_PENDING = 64
-"""How many steps wait at most before they are finished."""
+"""How many steps whose sums were taken wait at most before they are finished."""
 MOST_SUMS = 2**22
 """How many bytes of sums wait at most before they are shortened: what fits a cache."""
 MOST_BYTES = 2**26
@@ -82,6 +83,11 @@ class _Wanted:
         """The fields that are summed up."""
         return fields_needed(self.streamed) & FIELDS_OF_PASSES
 
+    @cached_property
+    def at_once(self) -> AtOnce | None:
+        """How all streamed measures are finished in one call; None where there is none."""
+        return AtOnce.of(self.streamed)
+
 
 @dataclass(slots=True)
 class _Waiting:
@@ -108,6 +114,7 @@ class _Step:
     step: int
     streamed: tuple[Measure, ...]
     partials: dict[Place, Partial]
+    known: Known | None
     values: dict[str, np.ma.MaskedArray]
     train_loss: float | Tensor | None = None
     epoch: float | None = None
@@ -133,6 +140,7 @@ class PassiveObserver:
     _wanted: dict[bool, _Wanted] = field(default_factory=dict)
     _bytes: int = 0
     _shortened: int = 0
+    _summed: int = 0
 
     @cached_property
     def numbers(self) -> dict[str, int]:
@@ -147,10 +155,13 @@ class PassiveObserver:
         return self._wanted[images]
 
     def add(self, step: _Step) -> None:
-        """Take a step that was seen; when many wait, they are finished."""
+        """Take a step that was seen; when many wait for more than to be put in order, they are finished."""
         self.pending.append(step)
+        if not step.partials:
+            return
+        self._summed += 1
         self._bytes += sum(parts[0].nbytes for parts in step.partials.values())
-        if len(self.pending) >= MOST_PENDING:
+        if self._summed >= MOST_PENDING:
             self.done += self._finished()
         elif self._bytes > MOST_SUMS:
             self._shorten()
@@ -174,7 +185,7 @@ class PassiveObserver:
     def _finished(self) -> list[Observation]:
         """Finish all steps that wait at once: that costs little more than one."""
         self._shorten()
-        steps, self.pending, self._shortened = self.pending, [], 0
+        steps, self.pending, self._shortened, self._summed = self.pending, [], 0, 0
         if not steps:
             return []
         with undisturbed(self.observer.target.probe.device), torch.no_grad():
@@ -194,6 +205,10 @@ class PassiveObserver:
         """The values of a measure at several steps: (layers,) each."""
         data, mask = np.full((len(steps), len(self.numbers)), np.nan), np.ones((len(steps), len(self.numbers)), bool)
         name = measure.name
+        for at, step in enumerate(steps):
+            if step.known is not None and name in step.known:
+                own = {self.numbers[key]: value for key, value in step.known[name].items() if key in self.numbers}
+                data[at, list(own)], mask[at, list(own)] = list(own.values()), False
         found = [(at, place[1], p) for at, s in enumerate(steps) for place, p in s.partials.items() if place[0] == name]
         if found:
             rows, layers, partials = zip(*found, strict=True)
@@ -222,6 +237,7 @@ class BatchPass:
         self._labels = joined_labels(labels, of.observer.target.probe.device)
         self._wanted, self._numbers = wanted, of.numbers
         self._sums: dict[tuple[int, Place], Partial] = {}
+        self._known: Known | None = None
         self._starts: list[int] = []
         self._waiting: dict[bool, list[_Waiting]] = {False: [], True: []}
         self._bytes = 0
@@ -254,7 +270,9 @@ class BatchPass:
             _log.warning("Step %d was not observed: %s.", self._step, seen.reason)
             return
         counted, values = self._counted(seen), self._values(seen)
-        self._of.add(_Step(self._step, self._wanted.streamed, counted, values, self.train_loss, self._epoch))
+        self._of.add(
+            _Step(self._step, self._wanted.streamed, counted, self._known, values, self.train_loss, self._epoch)
+        )
 
     def forward(self, number: int, key: str, field: str, tensor: Tensor) -> None:  # noqa: ARG002
         """Take features when they exist."""
@@ -269,13 +287,19 @@ class BatchPass:
     def together(self, number: int, tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
         """Sum up many tensors that were kept."""
         some = next((each for by_key in tensors.values() for each in by_key.values()), None)
-        if some is not None and len(some):
-            chosen = {
+        if some is None or not len(some):
+            return
+        if self._of.observer.target.positions.choice != "all":
+            tensors = {
                 name: {key: self._of_positions(key, each) for key, each in by_key.items() if key in self._numbers}
                 for name, by_key in tensors.items()
             }
+        at_once = self._wanted.at_once if len(self._starts) == 2 else None  # of a block with one forward pass
+        if at_once is not None:
+            self._known = at_once(tensors, *self._classes(number, len(some), some.device))
+        if self._known is None:
             with without_autocast(some.device):
-                self._add(number, len(some), chosen)
+                self._add(number, len(some), tensors)
 
     def _take(self, waiting: _Waiting, *, gradients: bool) -> None:
         """Let a tensor wait, so that many are summed up at once; not one that the model overwrites."""
@@ -302,6 +326,7 @@ class BatchPass:
             (measure.name, self._numbers[key]): tensor
             for measure in self._wanted.streamed
             for key, tensor in tensors.get(measure.summed, {}).items()
+            if key in self._numbers
         }
         classes: tuple[Tensor | None, int] = (None, 1)
         if tensors.get("feature_gradients"):
@@ -321,14 +346,14 @@ class BatchPass:
         """The classes of samples of the block; without labels all are one class."""
         if self._labels is None:
             return torch.zeros(count, dtype=torch.int64, device=device)
+        if start == 0 and count == len(self._labels):
+            return self._labels
         require(
             start + count <= len(self._labels),
             "`labels` holds the class of every sample of the block's passes",
             f"{len(self._labels)} labels for at least {start + count} samples",
             "pass the labels of all micro-batches, in their order",
         )
-        if start == 0 and count == len(self._labels):
-            return self._labels
         return self._labels[start : start + count]
 
     def _counted(self, seen: Passive) -> dict[Place, Partial]:

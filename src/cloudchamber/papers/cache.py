@@ -18,10 +18,9 @@ from typing import Any
 import xarray as xr
 
 from cloudchamber._core.errors import DamagedFile, InvalidRecipe
-from cloudchamber._core.files import make_folder, write_text
+from cloudchamber._core.files import cache_folder, make_folder, write_text
 from cloudchamber._core.schema import SCHEMA_VERSION
 from cloudchamber._core.storage import open_record, save_record
-from cloudchamber.data.places import cache_folder
 from cloudchamber.papers.keys import measurement_key, recipe_key
 from cloudchamber.papers.study import Study, StudyRun
 from cloudchamber.training import Callback, Recipe, resume, run

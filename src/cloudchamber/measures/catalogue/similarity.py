@@ -7,6 +7,7 @@ import math
 from cloudchamber.measures.accuracy import class_accuracy
 from cloudchamber.measures.catalogue.entries import COSINE, FRACTION, POSITIVE, entry
 from cloudchamber.measures.collapse import within_between_variability
+from cloudchamber.measures.fused import fused_mean_cosines
 from cloudchamber.measures.partials import cosine_partials, finished_cosine, shortened
 from cloudchamber.measures.similarity import cosine_matrix, mean_cosine, within_class_cosine
 from cloudchamber.measures.spectrum import effective_rank
@@ -24,6 +25,7 @@ entry(
     partials=cosine_partials,
     shorten=shortened,
     finish=finished_cosine,
+    at_once=fused_mean_cosines,
 )
 
 entry(
@@ -39,6 +41,7 @@ entry(
     partials=cosine_partials,
     shorten=shortened,
     finish=finished_cosine,
+    at_once=fused_mean_cosines,
 )
 
 entry(
