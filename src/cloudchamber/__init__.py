@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from cloudchamber.monitor import Monitor as Monitor
     from cloudchamber.monitor import logarithmic as logarithmic
     from cloudchamber.predict import predict as predict
+    from cloudchamber.predict.phases import phase as phase
     from cloudchamber.reporting import write_report as write_report
     from cloudchamber.training import Recipe as Recipe
     from cloudchamber.training import load_recipe as load_recipe
@@ -79,6 +80,7 @@ _HOME = {
     "rescue_run": "cloudchamber.control",
     "logarithmic": "cloudchamber.monitor",
     "predict": "cloudchamber.predict",
+    "phase": "cloudchamber.predict.phases",
     "write_report": "cloudchamber.reporting",
     "Recipe": "cloudchamber.training",
     "load_recipe": "cloudchamber.training",

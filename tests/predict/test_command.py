@@ -54,3 +54,18 @@ def test_misuse_is_one_sentence_with_a_remedy(cli, arguments, expected, words):
     assert words in err
     assert "Remedy: " in err
     assert err.count("\n") == 1
+
+
+def test_phase_says_which_and_how_to_change_it(cli, tmp_path):
+    code, out, err = cli("phase", "--set", "model.depth=2", "--set", "model.width=64", "--set", "optimizer.lr=0.3")
+    assert code == 0, err
+    assert out.startswith("learning phase")
+    assert "as parametrised" in out
+    assert "to get into the kernel phase: multiply the output by" in out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_phase_of_a_recipe_without_steps_is_refused(cli):
+    code, _, err = cli("phase", "--set", "steps=0")
+    assert code == 2
+    assert "Remedy: " in err

@@ -110,6 +110,15 @@ def predict(recipe: RecipeFile = None, overrides: Overrides = None) -> None:
 
 
 @app.command()
+def phase(recipe: RecipeFile = None, overrides: Overrides = None) -> None:
+    """Say whether a recipe's network learns features or stays in the kernel phase, and how to change that."""
+    from cloudchamber.predict.phases import phase_recipe
+    from cloudchamber.training import load_recipe
+
+    typer.echo(str(phase_recipe(load_recipe(recipe, overrides or []))))
+
+
+@app.command()
 def diagnose(folder: Folder) -> None:
     """Say what happened in a run: what, where, the evidence, how sure, what to change."""
     from cloudchamber._core.storage import open_record

@@ -2,6 +2,7 @@
 
 from cloudchamber.models.activations import ActivationName, activation
 from cloudchamber.models.build import ModelConfig, build_model
+from cloudchamber.models.centered import CenteredOutput
 from cloudchamber.models.cnn import CNN, CNNConfig
 from cloudchamber.models.dense import DenseConfig, DenseNet
 from cloudchamber.models.mlp import MLP, MLPConfig
@@ -15,6 +16,7 @@ __all__ = [
     "MLP",
     "ActivationName",
     "CNNConfig",
+    "CenteredOutput",
     "DenseConfig",
     "DenseNet",
     "MLPConfig",

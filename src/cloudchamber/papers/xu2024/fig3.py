@@ -209,4 +209,7 @@ EXHIBIT = Exhibit(
     "at the base width, by pilots there. Laptop: 4000 training and 2000 test images, averaged down to 16×16; base "
     "width 64; 16 epochs of 80 steps. Accuracies are the best among every second epoch, of 2000 images each; drift is "
     "‖K − K₀‖/‖K₀‖ on 50 training images after the last.",
+    explanation="Mean field is better than NTK by 0.6 ± 0.2 percentage points, in every seed, and not by one: at these "
+    "sizes the mean field network learns few features itself, its kernel moves by 15 % of itself (NTK's by 5 %), where "
+    "those of Xavier+ and Kaiming+ double and more.",
 )
