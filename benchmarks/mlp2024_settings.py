@@ -52,8 +52,12 @@ MNIST: dict[str, tuple[str, ...]] = {
     "deviation 1, γ = 0.5": (DEVIATION, "initialization.variance_scale=0.5"),
 }
 LOOKS, CLOSE, FAR = 100, 20, 3.0
-LONG: dict[str, tuple[str, ...]] = {"cifar10, γ = 0.25": ()}
-LONG_STEPS, EVERY = 5000, 500
+LONG: dict[str, tuple[DataName, int, int]] = {
+    "mnist": ("mnist", 4000, 900),
+    "cifar10": ("cifar10", 5000, 1090),
+}
+"""data, steps, and the end of the first phase"""
+EVERY = 500
 
 
 def strengths(setting: str) -> dict[str, Any]:
@@ -125,16 +129,17 @@ def mnist(setting: str) -> dict[str, Any]:
 
 def long(setting: str) -> dict[str, Any]:
     """Return mean and deviation of the cosines of 500 samples' features, layers 3 to 8, while a run goes on."""
-    recipe = mlp("cifar10", "laptop", *LONG[setting], f"steps={LONG_STEPS}")
-    rows: dict[str, Any] = {}
+    data, steps, end = LONG[setting]
+    recipe = mlp(data, "laptop", f"steps={steps}")
+    rows: dict[str, Any] = {"end": end}
     with own_settings(recipe, recipe.threads):
         session = Session.of(recipe)
         session.seed_training()
         inputs, _ = session.batches.dataset.probe(recipe.observe.probe_samples)
-        for step in range(LONG_STEPS + 1):
+        for step in range(steps + 1):
             if step:
                 session.update(step)
-            if step % EVERY == 0 or step in (250, 750):
+            if step % EVERY == 0 or step == end:
                 rows[str(step)] = {f"linear{n}": _moments(session, inputs, f"linear{n}") for n in range(3, 9)}
     return rows
 
