@@ -51,6 +51,16 @@ MNIST: dict[str, tuple[str, ...]] = {
     "deviation 1, γ = 0.7": (DEVIATION, "initialization.variance_scale=0.7"),
     "deviation 1, γ = 0.5": (DEVIATION, "initialization.variance_scale=0.5"),
 }
+BATCH, CENTERING = "norms.name=batch_norm", "norms.name=centering_norm"
+NORMS: dict[str, tuple[DataName, tuple[str, ...]]] = {
+    "cifar10, batch norm, running averages": ("cifar10", (BATCH,)),
+    "cifar10, centering, running averages": ("cifar10", (CENTERING,)),
+    "cifar10, batch norm, the samples' own": ("cifar10", (BATCH, "observe.mode=train")),
+    "mnist, centering, running averages": ("mnist", (CENTERING,)),
+    "mnist, centering, the samples' own": ("mnist", (CENTERING, "observe.mode=train")),
+}
+"""data and overrides: what a norm divides by while features are observed"""
+NORM_STEPS, NORMS_SHOWN = 200, (0, 10, 20, 50, 100, 200)
 LOOKS, CLOSE, FAR = 100, 20, 3.0
 LONG: dict[str, tuple[DataName, int, int]] = {
     "mnist": ("mnist", 4000, 900),
@@ -144,6 +154,14 @@ def long(setting: str) -> dict[str, Any]:
     return rows
 
 
+def norms(setting: str) -> dict[str, Any]:
+    """Return the feature cosine of layer 3 at a few early steps of a network with norms."""
+    data, overrides = NORMS[setting]
+    run = RunCache.of_user().run(mlp(data, "laptop", *overrides, f"steps={NORM_STEPS}"))
+    curve = run.record.feature_cosine.sel(layer="linear3")
+    return {str(step): float(curve.sel(step=step)) for step in NORMS_SHOWN}
+
+
 def _moments(session: Session, inputs: torch.Tensor, layer: str) -> list[float]:
     cosines = cosine_matrix(features_of(session, inputs, layer))
     pairs = cosines[~torch.eye(len(cosines), dtype=torch.bool)]
@@ -154,6 +172,7 @@ PARTS: dict[str, tuple[Callable[[str], dict[str, Any]], list[str]]] = {
     "strengths": (strengths, list(STRENGTHS)),
     "mnist": (mnist, list(MNIST)),
     "long": (long, list(LONG)),
+    "norms": (norms, list(NORMS)),
 }
 
 

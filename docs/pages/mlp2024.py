@@ -52,6 +52,20 @@ show("mlp2024/fig1", "mlp2024/fig11", "mlp2024/fig12", "mlp2024/fig2")
 show("mlp2024/fig8", "mlp2024/fig9")
 
 # %% [markdown]
+# How the cosines of layer 4 part when training goes on (500 samples, seed 0): mean, deviation over the pairs, and that
+# over the deviation at the end of the first phase.
+
+# %% show
+extra = json.loads(Path("benchmarks/results/mlp2024_settings.json").read_text())
+later = []
+for data, row in extra["long"].items():
+    known = {int(step): found["linear4"] for step, found in row.items() if step.isdigit()}
+    for step, (mean, deviation) in sorted(known.items()):
+        note = " (end of the first phase)" if step == row["end"] else ""
+        later.append((data, f"{step}{note}", *map(numbers, ([mean], [deviation], [deviation / known[row["end"]][1]]))))
+table(("data", "iteration", "mean", "deviation", "over that at the end"), later)
+
+# %% [markdown]
 # On data without pictures, with depth:
 
 # %%
@@ -98,7 +112,6 @@ table(("table, seed 0", "steps", "S_primary", "S_primary/η", "largest S_k", "sm
 # Then other windows, initializations and learning rates:
 
 # %% show
-extra = json.loads(Path("benchmarks/results/mlp2024_settings.json").read_text())
 quantities = ("primary", "noise", "primary / rate", "noise / rate", "ratio", "growth", "s_1/s_2")
 head = ("S_primary", "S_k", "S_primary/η", "S_k/η", "smallest ratio", "layer 6 over 2", "s_1/s_2")
 table(
@@ -140,9 +153,22 @@ table(
 # ## 5. What helps, and what makes it worse
 
 # %%
-show(
-    "mlp2024/fig7", "mlp2024/fig55", "mlp2024/fig56", "mlp2024/fig44", "mlp2024/fig45", "mlp2024/fig53", "mlp2024/fig61"
+show("mlp2024/fig7", "mlp2024/fig55")
+
+# %% [markdown]
+# Whether features *fall* with a norm depends on how they are observed. Normalized by their own mean and deviation they
+# are apart from the start; normalized by running averages, which begin at 0 and 1, the network is at first the one
+# without norm, and its similarity falls while the averages settle:
+
+# %% show
+first = {int(step): step for row in extra["norms"].values() for step in row if step.isdigit()}
+table(
+    ("feature cosine of layer 3 at iteration", *map(str, sorted(first))),
+    [(setting, *values(row, [first[step] for step in sorted(first)])) for setting, row in extra["norms"].items()],
 )
+
+# %%
+show("mlp2024/fig56", "mlp2024/fig44", "mlp2024/fig45", "mlp2024/fig53", "mlp2024/fig61")
 
 # %% [markdown]
 # ## What is known beyond the paper
