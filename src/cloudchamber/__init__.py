@@ -39,6 +39,12 @@ if TYPE_CHECKING:
     from cloudchamber.monitor import logarithmic as logarithmic
     from cloudchamber.predict import predict as predict
     from cloudchamber.predict.phases import phase as phase
+    from cloudchamber.reduction import load_merged as load_merged
+    from cloudchamber.reduction import load_plan as load_plan
+    from cloudchamber.reduction import merge_neurons as merge_neurons
+    from cloudchamber.reduction import plan_merge as plan_merge
+    from cloudchamber.reduction import save_merged as save_merged
+    from cloudchamber.reduction import split_neurons as split_neurons
     from cloudchamber.reporting import write_report as write_report
     from cloudchamber.training import Recipe as Recipe
     from cloudchamber.training import load_recipe as load_recipe
@@ -81,6 +87,12 @@ _HOME = {
     "logarithmic": "cloudchamber.monitor",
     "predict": "cloudchamber.predict",
     "phase": "cloudchamber.predict.phases",
+    "load_merged": "cloudchamber.reduction",
+    "load_plan": "cloudchamber.reduction",
+    "merge_neurons": "cloudchamber.reduction",
+    "plan_merge": "cloudchamber.reduction",
+    "save_merged": "cloudchamber.reduction",
+    "split_neurons": "cloudchamber.reduction",
     "write_report": "cloudchamber.reporting",
     "Recipe": "cloudchamber.training",
     "load_recipe": "cloudchamber.training",

@@ -136,7 +136,14 @@ def test_the_cause_of_being_stuck(more, cause):
 
 def test_advice_follows_the_recipe():
     advice = finding_of(record_of(FLAT, recipe=RECIPE), "stuck").advice
-    wanted = ["cloudchamber rescue RUN`", "weight_decay=0`", "momentum=0.9`", "variance_scale=1`", "batch normalization", "model.depth=6`"]
+    wanted = [
+        "cloudchamber rescue RUN`",
+        "weight_decay=0`",
+        "momentum=0.9`",
+        "variance_scale=1`",
+        "batch normalization",
+        "model.depth=6`",
+    ]
     assert len(advice) == len(wanted)
     for line, word in zip(advice, wanted, strict=True):
         assert word in line

@@ -11,6 +11,7 @@ import typer
 from cloudchamber._core.errors import CloudchamberError, InvalidInput
 from cloudchamber.cli.codes import DIVERGED, FAILED, INTERRUPTED, MISUSED
 from cloudchamber.cli.folders import next_folder
+from cloudchamber.cli.merge import merge
 from cloudchamber.cli.papers import app as papers
 from cloudchamber.cli.rescue import initialize, rescue
 from cloudchamber.cli.sweep import sweep
@@ -18,6 +19,7 @@ from cloudchamber.cli.sweep import sweep
 if TYPE_CHECKING:
     import xarray as xr
 
+    from cloudchamber._core.finding import Findings
     from cloudchamber.training import RunResult
 
 REPORT_NAME = "report.html"
@@ -36,6 +38,7 @@ app.add_typer(papers, name="papers")
 app.command()(sweep)
 app.command()(rescue)
 app.command()(initialize)
+app.command()(merge)
 
 RecipeFile = Annotated[
     Path | None, typer.Argument(metavar="[RECIPE.yaml]", help="A recipe; left out: the default one.")
@@ -97,7 +100,7 @@ def report(
 
     record = open_record(folder)
     inside = folder if folder.is_dir() else folder.parent
-    typer.echo(f"report  {_write_report(record, out or inside / REPORT_NAME)}")
+    typer.echo(f"report  {_write_report(record, out or inside / REPORT_NAME, _findings(record, inside))}")
 
 
 @app.command()
@@ -122,9 +125,8 @@ def phase(recipe: RecipeFile = None, overrides: Overrides = None) -> None:
 def diagnose(folder: Folder) -> None:
     """Say what happened in a run: what, where, the evidence, how sure, what to change."""
     from cloudchamber._core.storage import open_record
-    from cloudchamber.diagnosis import diagnose as findings_of
 
-    findings = findings_of(open_record(folder))
+    findings = _findings(open_record(folder), folder if folder.is_dir() else folder.parent)
     typer.echo(str(findings))
     if "stuck" in findings.codes and folder.is_dir():
         typer.echo(f"\nrescue  cloudchamber rescue {folder}")
@@ -181,20 +183,30 @@ def main() -> None:
 
 def explain(record: xr.Dataset, folder: Path) -> None:
     """Say what happened in a run, and write its report."""
-    from cloudchamber.diagnosis import diagnose as findings_of
-
-    findings = findings_of(record)
+    findings = _findings(record, folder)
     typer.echo(f"\n{findings}\n")
     typer.echo(f"record  {folder / 'record.nc'}")
-    typer.echo(f"report  {_write_report(record, folder / REPORT_NAME)}")
+    typer.echo(f"report  {_write_report(record, folder / REPORT_NAME, findings)}")
     if "stuck" in findings.codes:
         typer.echo(f"rescue  cloudchamber rescue {folder}")
 
 
-def _write_report(record: xr.Dataset, path: Path) -> Path:
+def _findings(record: xr.Dataset, folder: Path) -> Findings:
+    """The diagnosis, and what merging came to where that was done."""
+    from cloudchamber.diagnosis import diagnose as findings_of
+
+    findings = findings_of(record)
+    if not (folder / "merged").is_dir():  # torch is imported late, and not for this
+        return findings
+    from cloudchamber.training.merging import with_merge
+
+    return with_merge(findings, folder)
+
+
+def _write_report(record: xr.Dataset, path: Path, findings: Findings) -> Path:
     from cloudchamber.reporting import write_report
 
-    return write_report(record, path)
+    return write_report(record, path, findings=findings)
 
 
 def leave(result: RunResult) -> None:

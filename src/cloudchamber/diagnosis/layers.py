@@ -47,7 +47,11 @@ def condensed_layers(case: Case) -> Finding | None:
         "same up to a factor: the layer can do no more than a much narrower one, until they part.",
         layers=tuple(w.layer for w in found),
         evidence=tuple(item for w in found for item in _width_evidence(case, w)),
-        advice=("Nothing has to change. If the run is otherwise fine, narrower layers may do as well.",),
+        advice=(
+            "Nothing has to change. If the run is otherwise fine, a narrower network does as well: "
+            "`cloudchamber merge RUN` (or `cc.merge_neurons`) makes it from the trained one and measures how close it "
+            "is.",
+        ),
         source="zhou2022, Section 4; overview2025, Section 7.3",
     )
 

@@ -82,7 +82,7 @@ def lead(unit: Float[Tensor, "n d"], threshold: float, signed: bool) -> tuple[In
     groups, leaders = torch.full_like(rows.place, -1), rows.place[:0]
     while len(rows):
         block, rows = rows[:_BLOCK], rows[_BLOCK:]
-        chosen, followed = _lead_block(closeness.near(block.unit, block.unit))
+        chosen, followed = lead_close(closeness.near(block.unit, block.unit))
         groups[block.place] = len(leaders) + followed
         joined = [closeness.joined(block[chosen], part) for part in _chunks(rows)]
         rows = _settle(rows, torch.cat(joined), groups, len(leaders)) if joined else rows
@@ -101,8 +101,15 @@ def _chunks(rows: _Rows) -> list[_Rows]:
     return [rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)]
 
 
-def _lead_block(near: Tensor) -> tuple[Tensor, Tensor]:
-    """Within a block: the positions that lead, and for every position which of them it follows."""
+def lead_close(near: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the positions that lead, and for every position which leader it follows: the first that it is close to.
+
+    Args:
+        near: (n, n) booleans, entry (i, j) whether j is close to i; earlier positions lead first.
+
+    >>> lead_close(torch.tensor([[True, True, False], [True, True, True], [False, True, True]]))
+    (tensor([0, 2]), tensor([0, 0, 1]))
+    """
     close = near.cpu().numpy()
     np.fill_diagonal(close, True)
     free, leaders = np.ones(len(close), dtype=bool), []

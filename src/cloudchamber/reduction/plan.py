@@ -1,0 +1,244 @@
+"""A plan: which neurons become one, before it is done. It is printed, applied, replayed and saved."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from math import isnan
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cloudchamber._core.errors import require
+from cloudchamber.anatomy import default_forward, undisturbed
+from cloudchamber.anatomy.batch import copy_of, device_of
+from cloudchamber.reduction.change import Change
+from cloudchamber.reduction.folding import closed_sum, least_squares
+from cloudchamber.reduction.grouping import Groups, Reading
+from cloudchamber.reduction.moments import moments_of
+from cloudchamber.reduction.outputs import Difference, difference, numbers_of
+from cloudchamber.reduction.weights import importance
+
+Forward = Callable[[nn.Module, Any], Any]
+
+
+@dataclass(frozen=True)
+class LayerPlan:
+    """What becomes of the neurons of one layer, or of several whose outputs are added.
+
+    Attributes:
+        name: the layer, or the layers.
+        before: neurons now.
+        after: neurons then.
+        labels: for each neuron now, the one that it becomes; −1 for those that are zero or constant.
+        merged: neurons that are merged into another.
+        constant: neurons that are zero or constant and go into the next bias.
+        copies: of the merged ones, those that are the same for every input, by their weights alone.
+        distance: the most that was left of a merged neuron after its leader is taken from it, relative; 0.44 is a
+            cosine of 0.9.
+        how: "sum" or "least squares".
+        bound: by how much what consumes the layer changes at most, relative to how much that varies over the examples
+            held out; up to edges for convolutions.
+        changed: by how much it does change there.
+        bound_for_every_input: the same, not relative, for every input of the layer no longer than the longest example;
+            NaN where nothing is known.
+        change: what is done.
+    """
+
+    name: str
+    before: int
+    after: int
+    labels: Tensor = field(repr=False)
+    merged: int
+    constant: int
+    copies: int
+    distance: float
+    how: str
+    bound: float
+    changed: float
+    bound_for_every_input: float
+    change: Change = field(repr=False)
+
+    def __str__(self) -> str:
+        parts = [f"{self.merged} merged ({self.copies} of them copies for every input)" if self.merged else ""]
+        parts.append(f"{self.constant} constant" if self.constant else "")
+        what = ", ".join(part for part in parts if part)
+        everywhere = "" if isnan(self.bound_for_every_input) else f", any input ≤ {self.bound_for_every_input:.1e}"
+        return (
+            f"  {self.name}: {self.before} → {self.after}; {what}; {self.how}; "
+            f"next layer changes by {self.changed:.1e} ≤ {self.bound:.1e}{everywhere}"
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which neurons of a model become one.
+
+    Attributes:
+        layers: those that get narrower.
+        kept: those that could but are not condensed, by name, with their widths.
+        skipped: those whose neurons have to stay, by name, with the reason.
+        tolerance: the largest relative change of the output that was allowed.
+        expected: how far the narrow network is from the given one on examples that were held out.
+        examples: on how many examples it was fitted, and how many were held out.
+        parameters: of the model before and after.
+    """
+
+    layers: tuple[LayerPlan, ...]
+    kept: tuple[tuple[str, int], ...]
+    skipped: tuple[tuple[str, str], ...]
+    tolerance: float
+    expected: Difference
+    examples: tuple[int, int]
+    parameters: tuple[int, int]
+
+    def __str__(self) -> str:
+        rows = [str(layer) for layer in self.layers]
+        if not rows:
+            rows = ["  nothing: no layer is condensed within this tolerance, so the model is left as it is"]
+        rows += [f"  {name}: {width} neurons, not condensed" for name, width in self.kept]
+        rows += [f"  {name}: left alone, {reason}" for name, reason in self.skipped]
+        before, after = self.parameters
+        held = f"{self.examples[1]} held out" if self.examples[1] else "none held out"
+        return "\n".join(
+            [
+                f"merge within {self.tolerance:g} ({self.examples[0]} examples fitted, {held})",
+                *rows,
+                f"  output changes by {self.expected.relative:.2e}, parameters {before} → {after}",
+            ]
+        )
+
+    def apply(
+        self, model: nn.Module, example_inputs: Any = None, *, forward: Forward = default_forward
+    ) -> tuple[nn.Module, Summary]:
+        """Return a narrower copy of a model, and what it came to.
+
+        Args:
+            model: the one that the plan was made for, or another checkpoint of it; not changed.
+            example_inputs: samples on which the outgoing weights are found anew, for another checkpoint, and the
+                change of the output is measured; without them the plan's own weights are used, which are right for the
+                model that it was made for.
+            forward: how the model is called.
+
+        Raises:
+            InvalidInput: if the model has other layers or widths than the plan.
+        """
+        for layer in self.layers:
+            layer.change.require_fit(model)
+        if example_inputs is None:
+            small = narrowed(model, [layer.change for layer in self.layers])
+            return small, Summary(self, self.expected, (count(model), count(small)))
+        with undisturbed(device_of(example_inputs)), evaluated(copy.deepcopy(model)) as held:
+            changes = _refitted(self, held, example_inputs, forward)
+            small = narrowed(model, changes)
+            measured = compare(small, held, example_inputs, forward)
+        plan = replace(
+            self,
+            layers=tuple(replace(a, change=b) for a, b in zip(self.layers, changes, strict=True)),
+            expected=measured,
+        )
+        return small, Summary(plan, measured, (count(model), count(small)))
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What merging came to.
+
+    Attributes:
+        plan: what was done.
+        error: how far the narrow network is from the given one, measured.
+        parameters: before and after.
+        fine_tuned: updates of the narrow network after merging.
+    """
+
+    plan: Plan
+    error: Difference
+    parameters: tuple[int, int]
+    fine_tuned: int = 0
+
+    @property
+    def condensed(self) -> bool:
+        """Whether anything was merged."""
+        return bool(self.plan.layers)
+
+    def __str__(self) -> str:
+        share = 1 - self.parameters[1] / self.parameters[0] if self.parameters[0] else 0.0
+        agreement = (
+            "" if isnan(self.error.agreement) else f", {self.error.agreement:.1%} of the samples get the same class"
+        )
+        rows = [
+            f"{_gone(each):.0%} of the neurons of {each.name} act as copies ({each.before} → {each.after})"
+            for each in self.plan.layers
+        ]
+        if not rows:
+            return "The network is not condensed within the tolerance: nothing was merged, the copy equals the model."
+        tuned = f" after {self.fine_tuned} updates" if self.fine_tuned else ""
+        rows.append(
+            f"merging keeps the output within {self.error.relative:.1e}{tuned} (largest change {self.error.largest:.1e}"
+            f"{agreement}); {share:.0%} fewer parameters ({self.parameters[0]} → {self.parameters[1]})"
+        )
+        return "\n".join(rows)
+
+
+def _gone(layer: LayerPlan) -> float:
+    return 1 - layer.after / layer.before
+
+
+class evaluated:  # noqa: N801 - a context
+    """Hold a model in evaluation, and put every module's flag back."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model, self._flags = model, [(module, module.training) for module in model.modules()]
+
+    def __enter__(self) -> nn.Module:
+        """Switch the flags off directly: `eval()` may be the user's own and do more."""
+        for module, _ in self._flags:
+            module.training = False
+        return self._model
+
+    def __exit__(self, *_: object) -> None:
+        """Put the flags back."""
+        for module, flag in self._flags:
+            module.training = flag
+
+
+def narrowed(model: nn.Module, changes: list[Change]) -> nn.Module:
+    """Return a changed copy of a model, in the mode in which the model is."""
+    small = copy.deepcopy(model)
+    for change in changes:
+        change.apply(small)
+    return small
+
+
+def run(model: nn.Module, inputs: Any, forward: Forward) -> list[Tensor]:
+    """Return what a model puts out in evaluation, without gradients."""
+    with torch.no_grad(), evaluated(model):
+        return numbers_of(forward(model, copy_of(inputs)))
+
+
+def compare(narrow: nn.Module, wide: nn.Module, inputs: Any, forward: Forward) -> Difference:
+    """Measure how far two models' outputs are from each other."""
+    return difference(run(narrow, inputs, forward), run(wide, inputs, forward))
+
+
+def count(model: nn.Module) -> int:
+    """Return the number of parameters."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _refitted(plan: Plan, model: nn.Module, inputs: Any, forward: Forward) -> list[Change]:
+    """The plan's changes with outgoing weights for a model, of the plan's groups and ways."""
+    spaces = [layer.change.space for layer in plan.layers]
+    moments, _ = moments_of(model, copy_of(inputs), forward, spaces)
+    changes = []
+    for layer in plan.layers:
+        space, groups, folds = layer.change.space, Groups(layer.labels, layer.change.origin), {}
+        for key, reader in space.readers.items():
+            reading = Reading(moments[key], moments[key], importance(model, reader), bool(reader.bias))
+            fit = least_squares if layer.change.folds[key].how == "least squares" else closed_sum
+            folds[key] = fit(reading, groups)
+        changes.append(replace(layer.change, folds=folds))
+    require(len(changes) == len(plan.layers), "every layer is found", len(changes), "plan anew")
+    return changes
