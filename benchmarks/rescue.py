@@ -1,11 +1,12 @@
 """Ten stuck runs, rescued without being told by what, and ten healthy ones, which are to be left alone.
 
+A second set of stuck runs is drawn at random: settings by number, the first ten of them that are stuck.
 `python benchmarks/rescue.py` runs the cases that `results/rescue.json` does not hold yet and prints the tables;
 `--table` prints them from there; names of cases run those alone. One thread. A stuck run is trained for its steps,
 shown to `cc.rescue` with its record and its next batches, and goes on with the plan; a copy goes on without. A run is
 free if the medians of the last 20 batch losses and of the probe's last three losses are below 85 % of the best constant
-output's. A healthy run is shown to `cc.rescue` every 250 steps. MNIST and AG News are read from $CLOUDCHAMBER_DATA, from
-the cache, or downloaded.
+output's. A healthy run is shown to `cc.rescue` every 250 steps. MNIST and AG News are read from $CLOUDCHAMBER_DATA,
+from the cache, or downloaded.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import random
 import statistics
 import sys
 import time
@@ -33,6 +35,7 @@ RESULTS = Path(__file__).parent / "results" / "rescue.json"
 WINDOW = 20
 AFTER = 1000
 LOOK_EVERY = 250
+DRAWN = 10
 LIGHT = ("observe.measures=[light]", "observe.every=20", "observe.probe_samples=200")
 TEXT = ("data.name=ag_news", "data.samples=10000", "data.length=32", "data.vocabulary=5000", "model.name=text")
 
@@ -52,13 +55,20 @@ STUCK: dict[str, tuple[str, ...]] = {
         "optimizer.lr=0.1",
         "steps=800",
     ),
-    "digits, 9 layers, weight decay 0.02": (
+    "digits, 9 layers, γ 0.5, weight decay 0.05": (
         "model.width=128",
-        "optimizer.weight_decay=0.02",
+        "initialization.variance_scale=0.5",
+        "optimizer.weight_decay=0.05",
         "optimizer.lr=0.05",
-        "steps=1000",
+        "steps=800",
     ),
-    "digits, 8 layers, learning rate 2": ("model.depth=8", "model.width=128", "optimizer.lr=2.0", "steps=800"),
+    "digits, 8 layers, γ 0.3, learning rate 1": (
+        "model.depth=8",
+        "model.width=128",
+        "initialization.variance_scale=0.3",
+        "optimizer.lr=1.0",
+        "steps=800",
+    ),
     "digits, 10 layers, Adam at 3e-6": (
         "model.depth=10",
         "model.width=128",
@@ -137,6 +147,32 @@ HEALTHY: dict[str, tuple[str, ...]] = {
 }
 
 
+def drawn(number: int) -> tuple[str, ...]:
+    """Return the settings of a random network; the same number gives the same ones."""
+    rng = random.Random(f"rescue {number}")
+    return (
+        f"data.name={rng.choice(['digits', 'mnist'])}",
+        f"model.depth={rng.randint(5, 14)}",
+        f"model.width={rng.choice([64, 128])}",
+        f"model.activation={rng.choice(['relu', 'relu', 'tanh', 'gelu', 'leaky_relu'])}",
+        f"initialization.variance_scale={math.exp(rng.uniform(math.log(0.02), math.log(0.6))):.3g}",
+        f"optimizer.lr={math.exp(rng.uniform(math.log(0.005), math.log(0.3))):.3g}",
+        f"optimizer.momentum={rng.choice([0.0, 0.0, 0.9])}",
+        f"optimizer.weight_decay={rng.choice([0.0, 0.0, 0.001, 0.01])}",
+        f"batch_size={rng.choice([50, 100])}",
+        f"seed={number}",
+        "steps=700",
+    )
+
+
+def name_of(settings: tuple[str, ...]) -> str:
+    """Return drawn settings in words."""
+    values = [setting.partition("=")[2] for setting in settings]
+    data, depth, width, act, gamma, lr, momentum, decay, batch, _, _ = values
+    more = "".join(f", {word} {value}" for word, value in (("momentum", momentum), ("decay", decay)) if float(value))
+    return f"{data}, {depth} × {width}, {act}, γ {gamma}, lr {lr}{more}, batch {batch}"
+
+
 def plan_of(session: Session, record: Any, step: int) -> Plan:
     """Return the plan for a session after `step` updates."""
     return cc.rescue(
@@ -177,6 +213,8 @@ def stuck_case(recipe: Recipe) -> dict[str, Any]:
             session.update(step)
             monitor.observe(step)
     record, level = monitor.record, float(monitor.record.constant_predictor_loss)
+    if "stuck" not in cc.diagnose(record).codes:
+        return {"diagnosed": False, "loss_before": float(record.probe_loss[-1])}
     left = Session.of(recipe)
     left.model.load_state_dict(session.model.state_dict())
     left.optimizer.load_state_dict(copy.deepcopy(session.optimizer.state_dict()))
@@ -188,7 +226,7 @@ def stuck_case(recipe: Recipe) -> dict[str, Any]:
     with_plan, without = (trained(each, recipe.steps, AFTER) for each in (session, left))
     smoothed = [statistics.median(with_plan[0][max(0, end - WINDOW) : end]) for end in range(WINDOW, AFTER + 1)]
     return {
-        "diagnosed": "stuck" in cc.diagnose(record).codes,
+        "diagnosed": True,
         "verdict": plan.verdict,
         "remedies": [remedy.name for remedy in plan.remedies],
         "trials": [str(trial) for trial in plan.trials],
@@ -228,16 +266,12 @@ def tables(found: dict[str, dict[str, Any]]) -> str:
         "| stuck run | remedy found | tried | leaves after | loss before → after | without rescue | free |",
         "|---|---|---|---|---|---|---|",
     ]
-    for name in STUCK:
-        if name not in found:
-            continue
-        row = found[name]
-        outcome = "yes" if row["free"] else "**no**"
-        lines.append(
-            f"| {name} | {' + '.join(row['remedies']) or row['verdict']} | {len(row['trials'])} | "
-            f"{row['left_after'] or '–'} | {row['loss_before']:.3f} → {row['loss_after']:.3f} | "
-            f"{row['loss_without']:.3f} | {outcome} |"
-        )
+    lines += [_line(name, found[name]) for name in STUCK if name in found]
+    lines += [
+        "",
+        *lines[:2],
+        *(_line(name, row) for name, row in found.items() if row.get("drawn") and row["diagnosed"]),
+    ]
     lines += ["", "| healthy run | verdicts | loss at the end (constant output) |", "|---|---|---|"]
     for name in HEALTHY:
         if name in found:
@@ -247,17 +281,44 @@ def tables(found: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def _line(name: str, row: dict[str, Any]) -> str:
+    return (
+        f"| {name} | {' + '.join(row['remedies']) or row['verdict']} | {len(row['trials'])} | "
+        f"{row['left_after'] or '–'} | {row['loss_before']:.3f} → {row['loss_after']:.3f} | "
+        f"{row['loss_without']:.3f}{' (free)' if row['free_without'] else ''} | {'yes' if row['free'] else '**no**'} |"
+    )
+
+
+def run_drawn(found: dict[str, dict[str, Any]]) -> None:
+    """Draw networks until ten of them are stuck, and rescue these."""
+    number = 0
+    while sum(row.get("drawn", False) and row["diagnosed"] for row in found.values()) < DRAWN:
+        settings = drawn(number)
+        if name_of(settings) not in found:
+            run_case(found, name_of(settings), settings)
+            found[name_of(settings)]["drawn"] = True
+            write_text(RESULTS, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+        number += 1
+
+
+def run_case(found: dict[str, dict[str, Any]], name: str, overrides: tuple[str, ...]) -> None:
+    """Run one case and keep what came of it."""
+    recipe = load_recipe(overrides=[*overrides, *LIGHT])
+    with own_settings(recipe, recipe.threads):
+        found[name] = healthy_case(recipe) if name in HEALTHY else stuck_case(recipe)
+    write_text(RESULTS, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    print(name, found[name], flush=True)
+
+
 def main(wanted: list[str]) -> None:
     """Run what is missing, then print the tables."""
     found = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
     for name, overrides in ({} if "--table" in wanted else {**STUCK, **HEALTHY}).items():
         if name in found or (wanted and name not in wanted):
             continue
-        recipe = load_recipe(overrides=[*overrides, *LIGHT])
-        with own_settings(recipe, recipe.threads):
-            found[name] = stuck_case(recipe) if name in STUCK else healthy_case(recipe)
-        write_text(RESULTS, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
-        print(name, found[name], flush=True)
+        run_case(found, name, overrides)
+    if not wanted:
+        run_drawn(found)
     print(tables(found))
 
 

@@ -45,7 +45,7 @@ def watched(model, optimizer, steps=80, samples=None):
 
 
 def rescue(model, optimizer, record, **options):
-    options = {"probe": data(), "loss": fn.cross_entropy, "rule": RULE, "trial_steps": 150, **options}
+    options = {"probe": data(), "loss": fn.cross_entropy, "rule": RULE, "trial_steps": 100, **options}
     return cc.rescue(model, optimizer, record, **options)
 
 

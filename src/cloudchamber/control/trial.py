@@ -7,7 +7,6 @@ import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any, Literal
 
 import torch
@@ -21,6 +20,9 @@ WINDOW = 20
 """Batches over which a median is taken: single losses are noisy."""
 _FAILURES = (ValueError, TypeError, RuntimeError)
 """What modules and optimizers raise where a remedy does not suit them."""
+HELD = 1.5
+"""For so many times the trial's steps the loss stays below the plateau before it counts: a network whose phase norm has
+become constant, or whose steps are too large, shows it only then."""
 Outcome = Literal["moves", "stays", "diverges", "fails"]
 
 
@@ -30,9 +32,9 @@ class Trial:
 
     Attributes:
         remedies: what was done to it; nothing for the run as it is.
-        outcome: "moves" if the loss left the plateau, "stays", "diverges" if it became NaN or far larger than at the
-            start, "fails" if the remedies cannot be applied.
-        updates: how many were made.
+        outcome: "moves" if the loss left the plateau for good, "stays", "diverges" if it became NaN or far larger than
+            at the start, "fails" if the remedies cannot be applied.
+        updates: after how many it left, or how many were made.
         loss: the median of the last `WINDOW` batch losses.
         reason: why it fails.
         losses: of every batch.
@@ -69,7 +71,7 @@ def attempt(
     steps: int,
     level: float,
 ) -> Trial:
-    """Train a copy with remedies until the loss is below `level`, or for `steps` updates.
+    """Train a copy with remedies until the loss has been below `level` for long (`HELD`), or for `steps` updates.
 
     Args:
         model: stays as it is, and so does the optimizer.
@@ -77,7 +79,7 @@ def attempt(
         remedies: what is done to the copy first.
         samples: the loss.
         batches: what the copy is trained on.
-        steps: the most updates.
+        steps: the most updates until the plateau is left.
         level: the loss at which the plateau is left.
 
     Raises:
@@ -89,7 +91,7 @@ def attempt(
             remedy.apply(tried, updater)
     except _FAILURES as error:
         return _failed(tuple(remedies), error)
-    return _trained(tried, updater, tuple(remedies), samples, islice(batches, steps), level)
+    return _trained(tried, updater, tuple(remedies), samples, batches, steps, level)
 
 
 def _failed(remedies: tuple[Remedy, ...], error: Exception) -> Trial:
@@ -117,12 +119,15 @@ def _trained(
     remedies: tuple[Remedy, ...],
     samples: Samples,
     batches: Iterable[Batch],
+    steps: int,
     level: float,
 ) -> Trial:
     losses: list[float] = []
+    left: int | None = None
 
     def ended(outcome: Outcome) -> Trial:
-        return Trial(remedies, outcome, len(losses), statistics.median(losses[-WINDOW:]), losses=tuple(losses))
+        updates = left if outcome == "moves" and left is not None else len(losses)
+        return Trial(remedies, outcome, updates, _median(losses), losses=tuple(losses))
 
     model.train()
     for batch in batches:
@@ -132,10 +137,18 @@ def _trained(
             return _failed(remedies, error)
         if not math.isfinite(losses[-1]):
             return ended("diverges")
-        if len(losses) >= WINDOW and statistics.median(losses[-WINDOW:]) < level:
-            return ended("moves")
-    far = losses[-1] > 10 * max(losses[0], samples.constant_loss)
+        below = len(losses) >= WINDOW and _median(losses) < level
+        left = (left or len(losses)) if below else None
+        if (left is None and len(losses) >= steps) or (left is not None and len(losses) >= left + HELD * steps):
+            break
+    if left is not None:
+        return ended("moves")
+    far = _median(losses) > 10 * max(losses[0], samples.constant_loss)
     return ended("diverges" if far else "stays")
+
+
+def _median(losses: Sequence[float]) -> float:
+    return statistics.median(losses[-WINDOW:])
 
 
 def _updated(model: nn.Module, optimizer: torch.optim.Optimizer, samples: Samples, batch: Batch) -> float:

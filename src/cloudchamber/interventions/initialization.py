@@ -163,6 +163,8 @@ def _made_anew(block: Block, seed: int) -> None:
         )
     with preserved_random_state([block.weights[0].device]):
         torch.manual_seed(derive_seed(seed, "initialization", block.owner))
+        for child in block.module.children():  # attention leaves its output projection as it is
+            child.reset_parameters()  # pyright: ignore
         reset()
 
 
