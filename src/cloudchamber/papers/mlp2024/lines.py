@@ -25,6 +25,7 @@ class Panel:
         networks: by their names in the arrays; what stands before the last ": " is left out of the legend.
         ends: mark the steps at which the losses leave their plateaus.
         logarithmic: the axis of iterations.
+        dashed: networks whose lines are.
     """
 
     title: str
@@ -32,6 +33,7 @@ class Panel:
     networks: Sequence[str]
     ends: bool = False
     logarithmic: bool = False
+    dashed: Sequence[str] = ()
 
 
 def curves(runs: Mapping[str, Run], layer: str) -> xr.Dataset:
@@ -75,7 +77,8 @@ def _panel(ax: Axes, shown: xr.Dataset, panel: Panel) -> None:
     for name, color in zip(panel.networks, class_colors(max(len(panel.networks), 3)), strict=False):
         one = shown.sel(network=name)[["left", panel.curve]].dropna("step", subset=[panel.curve])
         label = name.rpartition(": ")[2]
-        ax.plot(one.step, one[panel.curve], color=color, label=label, linewidth=1.4)
+        style = "--" if name in panel.dashed else "-"
+        ax.plot(one.step, one[panel.curve], style, color=color, label=label, linewidth=1.4)
         if panel.ends and np.isfinite(one.left):
             ax.axvline(float(one.left), color=color, linewidth=0.9, linestyle=":")
     if panel.logarithmic:
