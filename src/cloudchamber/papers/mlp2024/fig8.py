@@ -16,4 +16,10 @@ EXHIBIT = Exhibit(
     draw=heatmaps.draw,
     settings=f"{SETTINGS} 50 samples of each of ten classes ('fifty samples from ten categories' may mean 50 in all); "
     "every fifth is drawn.",
+    explanation="The mean falls short of 0.8 by a hundredth or two, because the samples are then in two groups: of the "
+    "pairs drawn (seed 0) 42 % have a cosine above 0.9 and 34 % below 0.7, at the start none and 71 %. The "
+    "groups are there at the end of the phase, so that their deviation does not grow after it (0.23 there, "
+    "0.23 at step 2500, 0.05 at the start). Layers above are more alike: 0.81, 0.90 and 0.99 at most in "
+    "layers 6 to 8 of the same run, and on MNIST (Figure 9) layer 4 has 0.92. The paper's uniform block is "
+    "what our MNIST shows.",
 )
