@@ -1,5 +1,7 @@
 """Is `cc.phase` right? Twelve parametrisations whose phase in the limit is known, at growing scale κ, three seeds.
 
+And what happens to an MLP on the digits that is moved to the other phase and back, as its report says.
+
 python benchmarks/phases.py [--out benchmarks/results/phases.json]
 """
 
@@ -16,9 +18,12 @@ import torch
 from torch import Tensor, nn
 
 import cloudchamber as cc
+from cloudchamber.data import load_digits, split
 from cloudchamber.models import ScaledOutput
+from cloudchamber.predict.phases.twin import Twin
 from cloudchamber.theory import TABLE_1, Exponents
 from cloudchamber.theory.parametrizations import Scaling, TableRow
+from cloudchamber.training.batches import Batches
 
 CASES: tuple[tuple[TableRow, Scaling], ...] = (
     ("constant rate", "NTK"),
@@ -102,6 +107,39 @@ def rows(seeds: int) -> Iterator[dict[str, object]]:
                 )
 
 
+def moved(seed: int, steps: int = 1000) -> Iterator[dict[str, object]]:
+    """Train an MLP on the digits as it is, moved to the kernel phase, and moved back from there."""
+    train, test = split(load_digits(), 0.8, seed)
+    torch.manual_seed(seed)
+    model: nn.Module = nn.Sequential(nn.Linear(64, 512), nn.ReLU(), nn.Linear(512, 10))
+    optimizer: torch.optim.Optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for way in ("as it is", "moved to the kernel phase", "moved on to the learning phase"):
+        cross_entropy = nn.functional.cross_entropy
+        found = cc.phase(model, train.probe(200), loss=cross_entropy, optimizer=optimizer)
+        twin = Twin.of(model, optimizer)
+        batches = Batches(train, 100, seed)
+        for step in range(1, steps + 1):
+            inputs, targets = batches.of_step(step)
+            twin.optimizer.zero_grad()
+            cross_entropy(twin.model(inputs), targets).backward()
+            twin.optimizer.step()
+        with torch.no_grad():
+            right = [(twin.model(part.inputs).argmax(1) == part.targets).double().mean() for part in (train, test)]
+        yield {
+            "way": way,
+            "seed": seed,
+            "phase": found.name,
+            "drift": found.measured.kernel_drift,
+            "tried": found.measured.steps,
+            "train_accuracy": float(right[0]),
+            "test_accuracy": float(right[1]),
+            "change": str(found.to_kernel or found.to_learning),
+        }
+        change = found.to_kernel or found.to_learning
+        if change is not None:
+            model, optimizer = change.applied(model, optimizer)
+
+
 def _written(value: object) -> object:
     """JSON has no infinities."""
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
@@ -126,8 +164,11 @@ def main() -> None:
         of = [one for one in found if one["kappa"] == kappa]
         for kind in ("measured", "parametrised"):
             print(f"κ = {kappa}: {kind} right in {sum(one[kind] == one['known'] for one in of)} of {len(of)}")
+    digits = [one for seed in range(options.seeds) for one in moved(seed)]
+    for one in digits:
+        print(one)
     kept = [{name: _written(value) for name, value in one.items()} for one in found]
-    options.out.write_text(json.dumps({"rate": RATE, "steps": STEPS, "rows": kept}, indent=1) + "\n")
+    options.out.write_text(json.dumps({"rate": RATE, "steps": STEPS, "rows": kept, "digits": digits}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

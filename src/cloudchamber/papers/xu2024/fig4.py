@@ -204,4 +204,8 @@ EXHIBIT = Exhibit(
     "training and 2000 test images averaged down to 16×16, 60 epochs of 80 steps at lr = 0.1. Accuracies are "
     "the best among every fifth epoch, of 2000 images each; the drift is that of the kernel of both layers on "
     "50 images.",
+    explanation="W large (c_w = 1) is as the paper says in everything. U large (c_u = 1) is not: of the linear network "
+    "Theorem 2 says kernel phase, and means that ‖u‖² in the kernel stays; w itself moves as far as it is "
+    "long. In a ReLU network that turns gates: the kernel drifts by 17 % at κ = 100 as at 10 000, and does "
+    "not stop. With 768 × 256 weights that are free to move it fits all 4000 images.",
 )

@@ -22,7 +22,7 @@ class Pictures:
 
     inputs: Images | Rows
     targets: Int[Tensor, " n"]
-    test_inputs: Images | Rows
+    test_inputs: Float[Tensor, "m c h w"] | Float[Tensor, "m d"]
     test_targets: Int[Tensor, " m"]
     classes: int
 
