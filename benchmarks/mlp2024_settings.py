@@ -1,4 +1,4 @@
-"""What decides where runs of mlp2024 agree with the paper: steps, initialization, learning rate, length.
+"""What decides where runs of mlp2024 agree with the paper: steps, initialization, learning rate, norms.
 
 `python benchmarks/mlp2024_settings.py` measures all parts, `… strengths` one of them; rows that
 `results/mlp2024_settings.json` holds already are not repeated. Runs are taken from, and kept in, the cache of
@@ -16,20 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import xarray as xr
 
 from cloudchamber._core.files import write_text
 from cloudchamber.diagnosis import Phases, find_phases
-from cloudchamber.measures import cosine_matrix
 from cloudchamber.papers import Run, RunCache
 from cloudchamber.papers.mlp2024.first_phase import LAYERS, RULE
 from cloudchamber.papers.mlp2024.recipes import DataName, mlp
 from cloudchamber.papers.mlp2024.strengths import SHOWN
-from cloudchamber.papers.replay import features_of
 from cloudchamber.training import second_pass
-from cloudchamber.training.session import Session
-from cloudchamber.training.settings import own_settings
 
 RESULTS = Path(__file__).parent / "results" / "mlp2024_settings.json"
 BEGINS, DOWN = "5 %", "15 %"
@@ -38,16 +33,12 @@ STRENGTHS: dict[str, tuple[DataName, tuple[str, ...], tuple[str, str]]] = {
     "γ = 0.25, from 5 % to 15 %": ("cifar10", (), (BEGINS, DOWN)),
     "γ = 0.25, lr 0.2, until 5 %": ("cifar10", ("optimizer.lr=0.2", "steps=1000"), ("start", BEGINS)),
     "MNIST, γ = 0.8, from 5 % to 15 %": ("mnist", (), (BEGINS, DOWN)),
-    "γ = 0.4, until 15 %": ("cifar10", ("initialization.variance_scale=0.4", "steps=1000"), ("start", DOWN)),
 }
 """data, overrides, and which steps are averaged: from, to; the phase until 5 % is in Table 1 itself, with its parts"""
-DEVIATION = "data.normalization=standardized"
 MNIST: dict[str, tuple[str, ...]] = {
     "pixels/255, γ = 1": ("initialization.variance_scale=1.0",),
     "pixels/255, γ = 0.8 (taken)": (),
     "pixels/255, γ = 0.7": ("initialization.variance_scale=0.7",),
-    "deviation 1, γ = 0.7": (DEVIATION, "initialization.variance_scale=0.7"),
-    "deviation 1, γ = 0.5": (DEVIATION, "initialization.variance_scale=0.5"),
 }
 BATCH, CENTERING = "norms.name=batch_norm", "norms.name=centering_norm"
 NORMS: dict[str, tuple[DataName, tuple[str, ...]]] = {
@@ -60,12 +51,6 @@ NORMS: dict[str, tuple[DataName, tuple[str, ...]]] = {
 """data and overrides: what a norm divides by while features are observed"""
 NORM_STEPS, NORMS_SHOWN = 200, (0, 10, 20, 50, 100, 200)
 LOOKS, CLOSE, FAR = 100, 20, 3.0
-LONG: dict[str, tuple[DataName, int, int]] = {
-    "mnist": ("mnist", 4000, 900),
-    "cifar10": ("cifar10", 5000, 1090),
-}
-"""data, steps, and the end of the first phase"""
-EVERY = 500
 
 
 def strengths(setting: str) -> dict[str, Any]:
@@ -135,23 +120,6 @@ def mnist(setting: str) -> dict[str, Any]:
     return row
 
 
-def long(setting: str) -> dict[str, Any]:
-    """Return mean and deviation of the cosines of 500 samples' features, layers 3 to 8, while a run goes on."""
-    data, steps, end = LONG[setting]
-    recipe = mlp(data, "laptop", f"steps={steps}")
-    rows: dict[str, Any] = {"end": end}
-    with own_settings(recipe, recipe.threads):
-        session = Session.of(recipe)
-        session.seed_training()
-        inputs, _ = session.batches.dataset.probe(recipe.observe.probe_samples)
-        for step in range(steps + 1):
-            if step:
-                session.update(step)
-            if step % EVERY == 0 or step == end:
-                rows[str(step)] = {f"linear{n}": _moments(session, inputs, f"linear{n}") for n in range(3, 9)}
-    return rows
-
-
 def norms(setting: str) -> dict[str, Any]:
     """Return the feature cosine of layer 3 at a few early steps of a network with norms."""
     data, overrides = NORMS[setting]
@@ -160,16 +128,9 @@ def norms(setting: str) -> dict[str, Any]:
     return {str(step): float(curve.sel(step=step)) for step in NORMS_SHOWN}
 
 
-def _moments(session: Session, inputs: torch.Tensor, layer: str) -> list[float]:
-    cosines = cosine_matrix(features_of(session, inputs, layer))
-    pairs = cosines[~torch.eye(len(cosines), dtype=torch.bool)]
-    return [float(pairs.mean()), float(pairs.std())]
-
-
 PARTS: dict[str, tuple[Callable[[str], dict[str, Any]], list[str]]] = {
     "strengths": (strengths, list(STRENGTHS)),
     "mnist": (mnist, list(MNIST)),
-    "long": (long, list(LONG)),
     "norms": (norms, list(NORMS)),
 }
 

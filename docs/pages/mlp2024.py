@@ -52,20 +52,6 @@ show("mlp2024/fig1", "mlp2024/fig11", "mlp2024/fig12", "mlp2024/fig2")
 show("mlp2024/fig8", "mlp2024/fig9")
 
 # %% [markdown]
-# How the cosines of layer 4 part when training goes on (500 samples, seed 0): mean, deviation over the pairs, and that
-# over the deviation at the end of the first phase.
-
-# %% show
-extra = json.loads(Path("benchmarks/results/mlp2024_settings.json").read_text())
-later = []
-for data, row in extra["long"].items():
-    known = {int(step): found["linear4"] for step, found in row.items() if step.isdigit()}
-    for step, (mean, deviation) in sorted(known.items()):
-        note = " (end of the first phase)" if step == row["end"] else ""
-        later.append((data, f"{step}{note}", *map(numbers, ([mean], [deviation], [deviation / known[row["end"]][1]]))))
-table(("data", "iteration", "mean", "deviation", "over that at the end"), later)
-
-# %% [markdown]
 # On data without pictures, with depth:
 
 # %%
@@ -109,9 +95,10 @@ for name, rate in rates.items():
 table(("table, seed 0", "steps", "S_primary", "S_primary/η", "largest S_k", "smallest ratio", "s_1/s_2"), parts)
 
 # %% [markdown]
-# Then other windows, initializations and learning rates:
+# Then the steps over which the loss begins to fall, and another learning rate:
 
 # %% show
+extra = json.loads(Path("benchmarks/results/mlp2024_settings.json").read_text())
 quantities = ("primary", "noise", "primary / rate", "noise / rate", "ratio", "growth", "s_1/s_2")
 head = ("S_primary", "S_k", "S_primary/η", "S_k/η", "smallest ratio", "layer 6 over 2", "s_1/s_2")
 table(
