@@ -8,7 +8,8 @@ one after the other in an order that turns; the ratio of a round is loop over wa
 Beside it the arithmetic bound, measured in the same rounds: the products at the speed of one large product, every
 hidden entry's tanh at the speed of oneDNN's on data in the cache, and one fused Adam update.
 
-Run: python benchmarks/ensembles.py [threads]      (5 minutes 20 on 2 cores that have nothing else to do)
+Run: python benchmarks/ensembles.py [threads [headlines]]      (5 minutes 20 on 2 cores that have nothing else to do;
+the headlines alone two, and what was measured of the others stays)
 """
 
 from __future__ import annotations
@@ -255,27 +256,35 @@ def memory_apart(members: int, way: str, threads: int) -> float:
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
-def main(threads: int) -> None:
-    """Measure everything, print it and keep the raw numbers."""
+def main(threads: int, *, only_headlines: bool) -> None:
+    """Measure everything or the headlines, print it and keep the raw numbers."""
     torch.set_num_threads(threads)
-    start, results, load = time.perf_counter(), {}, os.getloadavg()[0]
+    start, load = time.perf_counter(), os.getloadavg()[0]
+    found = json.loads(RESULTS.read_text()) if only_headlines else {"cases": {}}
     for case in HEADLINES:
-        results[case.name] = measure(case, tuple(WAYS), 7, headline=True)
-        show(case.name, results[case.name])
+        found["cases"][case.name] = measure(case, tuple(WAYS), 7, headline=True)
+        show(case.name, found["cases"][case.name])
+    if not only_headlines:
+        found |= others(found["cases"], threads)
+    machine = {"threads": threads, "torch": torch.__version__, "processor": platform.machine()}
+    machine |= {"load before": round(load, 1), "seconds in all": round(time.perf_counter() - start)}
+    found["machine"] = machine
+    RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    fill_readme(found)
+
+
+def others(cases: dict[str, Any], threads: int) -> dict[str, Any]:
+    """Measure the tables and the memory; add the former to `cases` and return the latter."""
     for case in (*COUNTS, *table_cases()):
-        results[case.name] = measure(case, TABLE_WAYS, 3, headline=False)
-        show(case.name, results[case.name])
+        cases[case.name] = measure(case, TABLE_WAYS, 3, headline=False)
+        show(case.name, cases[case.name])
     rises = {
         f"{members} × 5-50-1, {way}": memory_apart(members, way, threads)
         for members in (1000, 10_000)
         for way in ("vmap", "dense")
     }
     print("peak memory, MB:", rises)
-    machine = {"threads": threads, "torch": torch.__version__, "processor": platform.machine()}
-    machine |= {"load before": round(load, 1), "seconds in all": round(time.perf_counter() - start)}
-    found = {"machine": machine, "cases": results, "peak memory, MB": rises}
-    RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    fill_readme(found)
+    return {"peak memory, MB": rises}
 
 
 if __name__ == "__main__":
@@ -283,4 +292,4 @@ if __name__ == "__main__":
         torch.set_num_threads(int(sys.argv[4]))
         print(memory(int(sys.argv[2]), sys.argv[3]))
     else:
-        main(int(sys.argv[1]) if len(sys.argv) > 1 else 2)
+        main(int(sys.argv[1]) if len(sys.argv) > 1 else 2, only_headlines=sys.argv[2:] == ["headlines"])

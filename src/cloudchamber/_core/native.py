@@ -21,7 +21,10 @@ from cloudchamber._core.errors import FileAccess
 from cloudchamber._core.files import atomic_path, cache_folder
 
 SWITCH = "CLOUDCHAMBER_NATIVE"
-_FLAGS = ("-std=c++17", "-O3", "-march=native", "-fopenmp-simd", "-fno-math-errno", "-shared", "-fPIC")
+_FLAGS = (
+    *("-std=c++17", "-O3", "-march=native", "-shared", "-fPIC"),
+    *("-fopenmp-simd", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"),
+)
 _PATIENCE = 60
 _log = logging.getLogger("cloudchamber")
 

@@ -64,14 +64,14 @@ class Layout:
         Raises:
             InvalidInput: if a module has another layout.
         """
-        for module in modules:
-            other = Layout.of(module)
-            require(other == self, "the models of an ensemble have one architecture", other, "train them apart")
-        return torch.stack([self._row(module) for module in modules])
+        rows = [[value for _, value in self._held(module)] for module in modules]
+        return torch.stack([torch.cat([value.detach().flatten() for value in row]) for row in rows])
 
-    def _row(self, module: nn.Module) -> Tensor:
-        held = dict(module.named_parameters())
-        return torch.cat([held[name].detach().flatten() for name in self.names])
+    def _held(self, module: nn.Module) -> list[tuple[str, nn.Parameter]]:
+        held = [(name, value) for name, value in module.named_parameters() if value.requires_grad]
+        other = Layout(tuple(name for name, _ in held), tuple(value.shape for _, value in held))
+        require(other == self, "the models of an ensemble have one architecture", other, "train them apart")
+        return held
 
     def meant_by(self, key: str) -> list[str]:
         """Return the parameters that a parameter's or a module's name stands for.

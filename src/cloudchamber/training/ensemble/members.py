@@ -41,10 +41,10 @@ class Members:
         real = dtype is None or dtype.is_floating_point
         require(real, "`dtype` is a floating-point type", dtype, "use torch.float64")
         first = models[0]
-        layout = Layout.of(first)
+        layout, expected = Layout.of(first), _likeness(first)
         for place, model in enumerate(models):
             require(
-                _likeness(model) == _likeness(first),
+                _likeness(model) == expected,
                 "the models of an ensemble are alike but for the numbers in their parameters and buffers",
                 f"another one as number {place}",
                 "make them in the same way and mode, or train them apart",
@@ -81,9 +81,13 @@ def _dtype(layout: Layout, model: nn.Module) -> torch.dtype:
 
 def _fixed(models: Sequence[nn.Module], layout: Layout) -> dict[str, Tensor]:
     trained = set(layout.names)
-    states = [{**dict(model.named_parameters()), **dict(model.named_buffers())} for model in models]
-    names = [name for name in states[0] if name not in trained]
+    names = [name for name in _state(models[0]) if name not in trained]
+    states = [_state(model) for model in models] if names else []
     return {name: torch.stack([state[name].detach() for state in states]) for name in names}
+
+
+def _state(model: nn.Module) -> dict[str, Tensor]:
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
 
 
 def _cast(value: Tensor, dtype: torch.dtype) -> Tensor:

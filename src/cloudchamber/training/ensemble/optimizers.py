@@ -168,14 +168,14 @@ class Adam(_WithNumbers):
         return state | {"mean": torch.zeros_like(flat), "square": torch.zeros_like(flat)}
 
     @property
-    def _is_alike(self) -> bool:
+    def is_alike(self) -> bool:
         """Whether all members and layers have the same numbers."""
         return all(isinstance(getattr(self, item.name), float | int) for item in fields(self))
 
     def update(self, flat: Flat, gradient: Flat, state: State, step: Float[Tensor, ""]) -> None:
         """Apply an update."""
         fused = _FUSED.get(self.decoupled)
-        if fused is not None and self._is_alike and flat.dtype in (torch.float32, torch.float64):
+        if fused is not None and self.is_alike and flat.dtype in (torch.float32, torch.float64):
             given = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "decoupled"}
             several = [[flat], [gradient], [state["mean"]], [state["square"]], [], [step.to(torch.float32)]]
             fused(*several, **given, amsgrad=False, maximize=False)

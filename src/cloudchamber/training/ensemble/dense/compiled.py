@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from cloudchamber.training.ensemble.dense.gradients import DenseGradients
+from cloudchamber.training.ensemble.dense.native import NativeStep, native_gradients
 from cloudchamber.training.ensemble.dense.program import Named, Parts, Program
 from cloudchamber.training.ensemble.layout import Flat
 from cloudchamber.training.ensemble.optimizers import Optimizer
@@ -42,15 +43,19 @@ def can_compile() -> bool:
 def compiled_step(gradients: DenseGradients, optimizer: Optimizer) -> Step:
     """Return an update whose gradients are compiled, or a plain one where no compiler is; equal to rounding.
 
-    Gradients are compiled at the first call (some seconds), and once more, for any number of members, when that number
-    changes; steps of one chain and loss share what was compiled. The optimizer is not compiled: it is a few passes
-    over the parameters, and was slower in one loop with the gradients' copies.
+    The project's own native code (module `native`), which is compiled once per machine, computes what it can. Of other
+    chains torch compiles the gradients at the first call (some seconds), and once more, for any number of members, when
+    that number changes; steps of one chain and loss share what was compiled. The optimizer is not compiled there: it is
+    a few passes over the parameters, and was slower in one loop with the gradients' copies.
 
     Args:
         gradients: of a dense chain.
         optimizer: of the stacked members.
     """
-    return PlainStep(CompiledGradients(gradients) if can_compile() else gradients, optimizer)
+    if not can_compile():
+        return PlainStep(gradients, optimizer)
+    native = native_gradients(gradients)
+    return PlainStep(CompiledGradients(gradients), optimizer) if native is None else NativeStep(native, optimizer)
 
 
 class CompiledGradients:
