@@ -75,8 +75,8 @@ EXHIBIT = Exhibit(
     draw=draw,
     settings=f"{SETTINGS} ΔV is that of the whole batch step (of a single sample the cosine is ±1 exactly), C that "
     "of all samples over the phase, α the sign with which most samples of a class push; about 100 steps of the phase.",
-    explanation="In a batch of ten classes pushes along C of both signs nearly cancel, so that the sign of ΔV need not "
-    "be that of a class: the mean swings between about −0.4 and 0.7 from step to step, and pushes dealt out "
-    "to other samples do as well or better. The module draws ΔV of the samples of one class alone in a "
-    "second row, with its null; the stored result is older and has the first row only.",
+    explanation="In a batch of ten classes pushes along C of both signs nearly cancel, so that the sign of ΔV need "
+    "not be that of a class: the mean swings between about −0.4 and 0.7 from step to step, and pushes "
+    "dealt out to other samples do as well or better. The module draws ΔV of the samples of one class "
+    "alone in a second row, with its null; the stored result is older and has the first row only.",
 )

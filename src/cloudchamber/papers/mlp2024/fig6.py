@@ -24,8 +24,8 @@ EXHIBIT = Exhibit(
     measure=partial(learned_classes.measure, data=DATA),
     draw=learned_classes.draw,
     settings=f"{SETTINGS} Accuracies are of all training samples, not augmented.",
-    explanation="CIFAR-10: two classes, with one seed three; the others lie below chance. MNIST: the loss does not wait "
-    "for one or two classes to be learned. With γ = 1, 0.8 and 0.7 (seed 0) 4 or 5 classes are beyond three "
-    "times chance where the loss begins to decrease, 9 or 10 where the features are most alike "
-    "(docs/mlp2024.md): its classes leave the plateau nearly together.",
+    explanation="CIFAR-10: two classes, with one seed three; the others lie below chance. MNIST: the loss does not "
+    "wait for one or two classes to be learned. With γ = 1, 0.8 and 0.7 (seed 0) 4 or 5 classes are "
+    "beyond three times chance where the loss begins to decrease, 9 or 10 where the features are most "
+    "alike (docs/mlp2024.md): its classes leave the plateau nearly together.",
 )
