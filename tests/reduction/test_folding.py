@@ -10,7 +10,7 @@ from torch import nn
 import cloudchamber as cc
 from cloudchamber.anatomy.channels.part import Axis
 from cloudchamber.anatomy.channels.reshaping import permuted, reshaped
-from cloudchamber.reduction.folding import closed_sum, least_squares, left, leftover
+from cloudchamber.reduction.folding import change_of, closed_sum, least_squares, left
 from cloudchamber.reduction.grouping import Distances, Groups, Reading
 from cloudchamber.reduction.moments import Moments
 from cloudchamber.theory import effective_narrow_network
@@ -56,7 +56,9 @@ def test_what_is_left_is_what_is_left(h, seed, affine):
     features, groups = drawn(seed, 40, h) + 0.5, some_groups(h, max(h // 2, 1), seed)
     for fold in (closed_sum(reading_of(features, affine), groups), least_squares(reading_of(features, affine), groups)):
         rest = features - features[:, groups.kept] @ fold.matrix.T - fold.shift
-        assert torch.allclose(leftover(moments_of(features), groups, fold), rest.T @ rest / 40, atol=1e-10)
+        a = drawn(seed + 1, h, 3)
+        slow = (rest @ a).square().sum(1).mean()
+        assert change_of(moments_of(features), groups, fold, a) == pytest.approx(float(slow), abs=1e-10)
         assert torch.allclose(left(moments_of(features), groups, fold), rest.square().mean(0).sqrt(), atol=1e-6)
 
 

@@ -26,8 +26,8 @@ def closed_sum(reading: Reading, groups: Groups) -> Fold:
     """
     h, member = len(groups.labels), groups.labels >= 0
     leader, mean = groups.kept[groups.labels.clamp(min=0)], reading.moments.mean
-    factor, rest = _line(reading.moments.about(affine=False), leader)
-    shifted, less = _line(reading.moments.about(affine=True), leader)
+    factor, rest = _line(reading.moments, leader, affine=False)
+    shifted, less = _line(reading.moments, leader, affine=True)
     # A constant only where it helps: copies have none, and what is left of them is rounding.
     shifts = member & (less < 0.5 * rest) & (rest > UNSEEN * reading.moments.power.sqrt()) & reading.affine
     factor = torch.where(shifts, shifted, factor)
@@ -39,9 +39,10 @@ def closed_sum(reading: Reading, groups: Groups) -> Fold:
     return Fold(matrix, shift)
 
 
-def _line(second: Tensor, leader: Tensor) -> tuple[Tensor, Tensor]:
+def _line(moments: Moments, leader: Tensor, *, affine: bool) -> tuple[Tensor, Tensor]:
     """The factor by which each channel's leader is closest to it, and the root mean square of what is left."""
-    power, across = second.diagonal(), second[torch.arange(len(leader)), leader]
+    mean, power = moments.mean * affine, moments.power - (moments.mean * affine).square()
+    across = moments.second[torch.arange(len(leader)), leader] - mean * mean[leader]
     of_leader = power[leader]
     factor = torch.where(of_leader > 0, across / of_leader.clamp(min=1e-300), 0.0)
     return factor, (power - factor * across).clamp(min=0).sqrt()
@@ -52,8 +53,11 @@ def least_squares(reading: Reading, groups: Groups) -> Fold:
 
     It minimizes the change of a consumer's `a·F` whatever a is; rows of channels that are kept are left as they are.
     """
-    second, mean, kept = reading.moments.about(reading.affine), reading.moments.mean, groups.kept
-    gram, across = second[kept][:, kept].clone(), second[kept]
+    mean, kept = reading.moments.mean, groups.kept
+    across = reading.moments.second[kept][:, :-1]
+    if reading.affine:
+        across = across - torch.outer(mean[kept], mean)
+    gram = across[:, kept].clone()
     gram.diagonal().add_(RIDGE * gram.diagonal().mean().clamp(min=1e-300))
     factor, failed = torch.linalg.cholesky_ex(gram)
     matrix = torch.cholesky_solve(across, factor).T.contiguous() if not failed else across.T * torch.nan
@@ -63,11 +67,12 @@ def least_squares(reading: Reading, groups: Groups) -> Fold:
     return Fold(matrix, shift, "least squares")
 
 
-def leftover(moments: Moments, groups: Groups, fold: Fold) -> Float[Tensor, "h h"]:
-    """Return `E[r rᵀ]` of what the fold leaves of the channels, `r = F − M F_kept − s`."""
+def change_of(moments: Moments, groups: Groups, fold: Fold, consumer: Float[Tensor, "h _"]) -> float:
+    """Return `E‖aᵀ(F − M F_kept − s)‖²`, the mean square change of what a consumer with weights a computes."""
     wanted, change = _wanted(groups, fold)
-    cross = moments.second[:-1][:, wanted] @ change.T
-    return moments.second[:-1, :-1] - cross - cross.T + change @ moments.second[wanted][:, wanted] @ change.T
+    rest = torch.cat([consumer, consumer.new_zeros(1, consumer.shape[1])])
+    rest.index_add_(0, wanted, change.T @ consumer, alpha=-1)
+    return float((rest * (moments.second @ rest)).sum().clamp(min=0))
 
 
 def _wanted(groups: Groups, fold: Fold) -> tuple[Tensor, Tensor]:
@@ -88,13 +93,8 @@ def left(moments: Moments, groups: Groups, fold: Fold) -> Float[Tensor, " h"]:
 def better(reading: Reading, groups: Groups, consumer: Float[Tensor, "h _"]) -> Fold:
     """Return the closed sum or least squares: whichever changes the consumer less on examples that were held out."""
     plain, check = closed_sum(reading, groups), reading.check
-    error = _change(check, groups, plain, consumer)
+    error = change_of(check, groups, plain, consumer)
     if error <= ROUNDING * float((consumer * (check.second[:-1, :-1] @ consumer)).sum()):
         return plain
     fitted = least_squares(reading, groups)
-    return fitted if _change(check, groups, fitted, consumer) < 0.99 * error else plain
-
-
-def _change(check: Moments, groups: Groups, fold: Fold, consumer: Tensor) -> float:
-    """`Σ a (E r rᵀ) aᵀ` over the consumer's weights a."""
-    return float((consumer * (leftover(check, groups, fold) @ consumer)).sum().clamp(min=0))
+    return fitted if change_of(check, groups, fitted, consumer) < 0.99 * error else plain

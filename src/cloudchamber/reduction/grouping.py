@@ -87,9 +87,8 @@ class Distances:
         return Groups(labels, kept).in_order()
 
     def _close(self, left: Tensor, level: float) -> Bool[Tensor, "m m"]:
-        if level:
-            return self.pairs[left][:, left] <= level
-        return (self.pairs[left][:, left] <= UNSEEN) & self.alike[left][:, left]
+        close = self.pairs <= level if level else (self.pairs <= UNSEEN) & self.alike
+        return close[left][:, left]
 
 
 @dataclass(frozen=True)
@@ -117,9 +116,10 @@ def _distances(reading: Reading) -> tuple[Tensor, Tensor, Tensor]:
     second, power = reading.moments.about(reading.affine), reading.moments.power
     variance = second.diagonal().clamp(min=0)
     # Entry (j, k): var_k − cov²/var_j, over E[F_k²]. What rounding leaves of a difference of equals is no distance.
-    explained = second.square() / torch.where(variance > 0, variance, torch.inf)[:, None]
+    explained = second.square().div_(torch.where(variance > 0, variance, torch.inf)[:, None])
     rounding = 64 * torch.finfo(torch.float64).eps * power
-    pairs = (variance - explained).sub_(rounding).clamp_(min=0).div_(power.clamp(min=1e-300)).sqrt_()
+    explained.neg_().add_(variance - rounding).clamp_(min=0).div_(power.clamp(min=1e-300)).sqrt_()
+    pairs = explained.to(torch.float32)
     constant = torch.stack([_spread(each, reading.affine) for each in (reading.moments, reading.check)]).amax(0)
     given = reading.importance * variance.sqrt()
     return pairs, constant, given / given.norm().clamp(min=1e-300)
@@ -127,5 +127,5 @@ def _distances(reading: Reading) -> tuple[Tensor, Tensor, Tensor]:
 
 def _spread(moments: Moments, affine: bool) -> Tensor:
     """What is left of each channel after a constant is, relative; 1 where none can be taken, and 0 where it is zero."""
-    variance = moments.about(affine).diagonal() - 64 * torch.finfo(torch.float64).eps * moments.power
+    variance = moments.power - (moments.mean * affine).square() - 64 * torch.finfo(torch.float64).eps * moments.power
     return (variance.clamp(min=0) / moments.power.clamp(min=1e-300)).sqrt()

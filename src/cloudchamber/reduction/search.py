@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from cloudchamber.anatomy.batch import count_samples
 from cloudchamber.anatomy.channels import Reader, Space, find_channels
 from cloudchamber.reduction.change import Change, Fold
-from cloudchamber.reduction.folding import better, closed_sum, left, leftover
+from cloudchamber.reduction.folding import better, change_of, closed_sum, left
 from cloudchamber.reduction.grouping import Distances, Groups, Reading
 from cloudchamber.reduction.guarantee import alike, bound_for_every_input, copies
 from cloudchamber.reduction.moments import Moments, longest_inputs, moments_of
@@ -225,10 +225,10 @@ def _next_layer(model: nn.Module, layer: Layer, reader: Reader, groups: Groups, 
     blocks = weights.shape[1] // _outputs(model, reader)
     stride = getattr(model.get_submodule(reader.module), "stride", ())
     factor = sqrt(blocks * (torch.tensor(stride).prod().item() if stride else 1))
-    varies = (weights * (check.about(affine=True) @ weights)).sum().clamp(min=1e-300).sqrt()
+    spread = (weights * (check.second[:-1, :-1] @ weights)).sum() - (check.mean @ weights).square().sum()
+    varies = spread.clamp(min=1e-300).sqrt()
     most = factor * (weights.norm(dim=1) * left(check, groups, fold)).sum()
-    changes = (weights * (leftover(check, groups, fold) @ weights)).sum().clamp(min=0).sqrt()
-    return float(most / varies), float(changes / varies)
+    return float(most / varies), sqrt(change_of(check, groups, fold, weights)) / float(varies)
 
 
 def _farthest(layer: Layer, groups: Groups) -> float:
