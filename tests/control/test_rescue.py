@@ -86,6 +86,24 @@ def test_apply_at_once_says_so_first(caplog):
     assert str(plan) in caplog.text
 
 
+def test_a_lazy_run_is_freed_where_that_is_wanted_and_left_alone_else():
+    model = MLP(6, 3, depth=3, width=48)
+    cc.initialize(model, "xavier_normal", variance_scale=6.0)
+    optimizer = sgd(model, lr=0.001)
+    record = watched(model, optimizer, 100)
+    assert float(record.probe_loss[-1]) < 0.3
+    assert rescue(model, optimizer, record).verdict == "nothing to do"
+    plan = rescue(model, optimizer, record, lazy=True)
+    assert plan.verdict == "rescue"
+    assert names(plan)[0] == "rescale"
+    assert plan.remedies[0].factor < 1
+    assert plan.trials[-1].moved >= 2 * plan.trials[0].moved > 0
+    assert "its hidden weights have moved by 0.0" in plan.reason
+    healthy = network(LARGE_WEIGHTS, depth=3)
+    plan = rescue(healthy, sgd(healthy), watched(healthy, sgd(healthy), 200), lazy=True)
+    assert (plan.verdict, plan.remedies) == ("nothing to do", ())
+
+
 @pytest.mark.parametrize("steps", [40, 80, 240])
 def test_a_healthy_run_is_left_alone(steps):
     model = network(LARGE_WEIGHTS, depth=3)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -52,16 +52,16 @@ class Candidates:
     @classmethod
     def of(cls, model: nn.Module, optimizer: torch.optim.Optimizer, samples: Samples) -> Candidates:
         """Fit them to a model, which is a copy to be tried things on, and to its optimizer."""
+        settings = cls.settings(optimizer)
+        return replace(settings, rescale=rescaled(model, samples), phase_norm=with_phase_norm(model))
+
+    @classmethod
+    def settings(cls, optimizer: torch.optim.Optimizer) -> Candidates:
+        """Fit those that do not depend on the model to an optimizer."""
         groups = optimizer.param_groups
-        return cls(
-            without_decay(groups),
-            with_momentum(groups),
-            tuple(with_rate(groups, factor) for factor in LARGER),
-            with_rate(groups, SMALLER),
-            rescaled(model, samples),
-            with_phase_norm(model),
-            Redraw(),
-        )
+        larger = tuple(with_rate(groups, factor) for factor in LARGER)
+        smaller = with_rate(groups, SMALLER)
+        return cls(without_decay(groups), with_momentum(groups), larger, smaller, None, None, Redraw())
 
     def in_order(self, *, unmoved: bool) -> Iterator[tuple[Remedy, ...]]:
         """Yield what is tried, one remedy alone first, then several at once, and last what loses all that was learned.

@@ -78,12 +78,25 @@ def rescaled(model: nn.Module, samples: Samples) -> Rescale | None:
     Returns:
         None where no factor up to `LARGEST` does, or none is needed.
     """
-    tried = copy.deepcopy(model)
-    before, goal = samples.outputs(tried), GOAL * samples.target_spread
-    if not 0 < spread(before) < goal:
-        return None
-    layers = _chain(model, samples)
-    factor = _factor(model, samples, layers, goal)
+    goal = GOAL * samples.target_spread
+    return _brought_to(goal, model, samples) if 0 < spread(samples.outputs(model)) < goal else None
+
+
+def shrunk(model: nn.Module, samples: Samples) -> Rescale | None:
+    """Return the rescaling to smaller weights after which outputs lie only `GOAL` times as far apart as targets.
+
+    Features then have to grow from small outputs, as in the condensed regime. Arguments as `rescaled`; None where
+    outputs are that near already.
+
+    Source: overview2025, Section 5: smaller initial weights leave the linear regime.
+    """
+    goal = GOAL * samples.target_spread
+    return _brought_to(goal, model, samples) if spread(samples.outputs(model)) > goal else None
+
+
+def _brought_to(goal: float, model: nn.Module, samples: Samples) -> Rescale | None:
+    tried, layers = copy.deepcopy(model), _chain(model, samples)
+    before, factor = samples.outputs(tried), _factor(model, samples, layers, goal)
     if factor is None:
         return None
     scale(tried, factor, layers)
@@ -128,7 +141,7 @@ def _factor(model: nn.Module, samples: Samples, layers: Sequence[str], goal: flo
         scale(tried, factor, layers)
         return spread(samples.outputs(tried))
 
-    low, high = 1.0, LARGEST
+    low, high = (1.0, LARGEST) if apart(1.0) < goal else (1 / LARGEST, 1.0)
     while high > 2 and apart(high / 2) >= goal:
         high /= 2
     if not apart(high) >= goal:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 import xarray as xr
 from torch import Tensor, nn
 
-from cloudchamber._core.finding import Findings
 from cloudchamber.anatomy import Forward, default_forward, undisturbed
-from cloudchamber.control.candidates import Candidates
 from cloudchamber.control.checks import require_arguments
 from cloudchamber.control.plan import Plan
 from cloudchamber.control.samples import Batches, Samples
-from cloudchamber.control.trial import Trial, attempt, copied
+from cloudchamber.control.search import Search, is_lazy
+from cloudchamber.control.trial import copied
 from cloudchamber.diagnosis import PhaseRule, diagnose
 from cloudchamber.monitor.losses import Loss, Reduction
 from cloudchamber.monitor.probe import Probe
@@ -25,8 +23,6 @@ from cloudchamber.monitor.wrappers import device_of_model, unwrapped
 
 _log = logging.getLogger("cloudchamber")
 TRIAL_STEPS = 400
-UNMOVED = 0.01
-"""Relative distance up to which weights have hardly moved, as in the diagnosis."""
 
 
 def rescue(
@@ -40,6 +36,7 @@ def rescue(
     batch_size: int = 100,
     trial_steps: int = TRIAL_STEPS,
     apply: bool = False,
+    lazy: bool = False,
     forward: Forward = default_forward,
     reduction: Reduction | None = None,
     rule: PhaseRule | None = None,
@@ -65,6 +62,9 @@ def rescue(
         batch_size: samples in a part of the probe.
         trial_steps: the most updates of a trial.
         apply: apply the plan at once, after it was logged (level INFO of the logger "cloudchamber").
+        lazy: also free a run that has left its plateau while its hidden weights moved by less than 5 % (the record's
+            `relative_distance`): by smaller weights, alone, with momentum or with larger steps, if hidden weights then
+            move at least twice as far in a trial that ends below the plateau as well.
         forward: called as `forward(model, inputs)`, returns the tensor that the loss takes.
         reduction: "mean", "sum" or "none" if the loss's reduction cannot be found out by trying.
         rule: the thresholds of the diagnosis; None = its own.
@@ -96,44 +96,16 @@ def rescue(
     size = positive_whole("batch_size", batch_size, low=1)
     rule = rule or PhaseRule()
     findings = diagnose(record, rule=rule)
-    if "stuck" not in findings.codes:
-        return _left_alone(model, optimizer, findings)
+    stuck = "stuck" in findings.codes
+    if not stuck and not (lazy and is_lazy(record, rule)):
+        words = f"The run is not stuck{', nor lazy' if lazy else ''}. {findings[0].title}"
+        return Plan(model, optimizer, "nothing to do", words, (), ())
     with undisturbed(samples_of_probe.device), torch.enable_grad():
         torch.manual_seed(seed)
-        replica = copied(model, optimizer)[0].eval()
-        samples = Samples.of(replica, samples_of_probe, loss, forward, reduction)
-        candidates = Candidates.of(replica, optimizer, samples)
-        trials: list[Trial] = []
-        for remedies in candidates.in_order(unmoved=_unmoved(record)):
-            stream = samples.batches(batches, size, seed)
-            level = (1 - rule.drop) * samples.constant_loss
-            trials.append(attempt(model, optimizer, remedies, samples, stream, steps, level))
-            if trials[-1].outcome == "moves":
-                break
-    plan = _plan(model, optimizer, findings, trials)
+        samples = Samples.of(copied(model, optimizer)[0].eval(), samples_of_probe, loss, forward, reduction)
+        search = Search(model, optimizer, samples, batches, size, seed, steps, rule)
+        plan = search.for_stuck(record, findings) if stuck else search.for_lazy(record)
     if apply and plan.remedies:
         _log.info("%s", plan)
         plan.apply()
     return plan
-
-
-def _left_alone(model: nn.Module, optimizer: torch.optim.Optimizer, findings: Findings) -> Plan:
-    return Plan(model, optimizer, "nothing to do", f"The run is not stuck. {findings[0].title}", (), ())
-
-
-def _plan(model: nn.Module, optimizer: torch.optim.Optimizer, findings: Findings, trials: Sequence[Trial]) -> Plan:
-    stuck, best = findings[findings.codes.index("stuck")], trials[-1]
-    if best.outcome != "moves":
-        words = f"{stuck.title} No remedy moved the loss in {max(trial.updates for trial in trials)} updates on a copy."
-        return Plan(model, optimizer, "no remedy", words, (), trials)
-    if not best.remedies:
-        words = f"{stuck.title} Without any change the loss leaves its plateau within {best.updates} more updates."
-        return Plan(model, optimizer, "train on", words, (), trials)
-    return Plan(model, optimizer, "rescue", stuck.title, best.remedies, trials)
-
-
-def _unmoved(record: xr.Dataset) -> bool:
-    if "relative_distance" not in record:
-        return False
-    last = record["relative_distance"].isel(step=-1).values
-    return bool((last < UNMOVED).all())

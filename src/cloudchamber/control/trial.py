@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from cloudchamber._core.errors import Unsupported
 from cloudchamber.control.remedy import Remedy
@@ -36,6 +36,7 @@ class Trial:
             at the start, "fails" if the remedies cannot be applied.
         updates: after how many it left, or how many were made.
         loss: the median of the last `WINDOW` batch losses.
+        moved: the largest relative change of a weight matrix of the copy, but for the last one.
         reason: why it fails.
         losses: of every batch.
     """
@@ -44,6 +45,7 @@ class Trial:
     outcome: Outcome
     updates: int
     loss: float
+    moved: float = math.nan
     reason: str = ""
     losses: tuple[float, ...] = field(default=(), repr=False)
 
@@ -95,7 +97,7 @@ def attempt(
 
 
 def _failed(remedies: tuple[Remedy, ...], error: Exception) -> Trial:
-    return Trial(remedies, "fails", 0, math.nan, " ".join(str(error).split())[:200])
+    return Trial(remedies, "fails", 0, math.nan, reason=" ".join(str(error).split())[:200])
 
 
 def copied(model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[nn.Module, torch.optim.Optimizer]:
@@ -124,10 +126,11 @@ def _trained(
 ) -> Trial:
     losses: list[float] = []
     left: int | None = None
+    start = _matrices(model)
 
     def ended(outcome: Outcome) -> Trial:
         updates = left if outcome == "moves" and left is not None else len(losses)
-        return Trial(remedies, outcome, updates, _median(losses), losses=tuple(losses))
+        return Trial(remedies, outcome, updates, _median(losses), _moved(start, _matrices(model)), losses=tuple(losses))
 
     model.train()
     for batch in batches:
@@ -145,6 +148,17 @@ def _trained(
         return ended("moves")
     far = _median(losses) > 10 * max(losses[0], samples.constant_loss)
     return ended("diverges" if far else "stays")
+
+
+def _matrices(model: nn.Module) -> list[Tensor]:
+    """Return copies of all weight matrices but the last one, or of the only one."""
+    found = [parameter.detach().clone() for parameter in model.parameters() if parameter.ndim > 1]
+    return found[:-1] or found
+
+
+def _moved(before: Sequence[Tensor], after: Sequence[Tensor]) -> float:
+    ratios = [float((new - old).norm() / old.norm()) for old, new in zip(before, after, strict=True)]
+    return max(ratios, default=math.nan)
 
 
 def _median(losses: Sequence[float]) -> float:
