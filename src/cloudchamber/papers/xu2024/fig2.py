@@ -92,17 +92,17 @@ def mlps(
 
 def recipes(scale: Scale) -> dict[str, Study]:
     """Return a study of each ResNet, and of the MLPs of each seed."""
-    found: dict[str, Study] = {}
-    for seed in range(1 if scale == "smoke" else 3):
-        found[f"mlp, seed {seed}"] = Study(mlps, {**_MLP[scale], "scales": SCALES[scale], "seed": seed})
-        for factor in SCALES[scale]:
-            found[f"resnet × {factor:g}, seed {seed}"] = Study(
-                resnet, {**_RESNET[scale], "scale": factor, "seed": seed}
-            )
-    return found
+    seeds = range(1 if scale == "smoke" else 3)
+    deep = {
+        f"resnet × {factor:g}, seed 0": Study(resnet, {**_RESNET[scale], "scale": factor, "seed": 0})
+        for factor in SCALES[scale]
+    }
+    return deep | {
+        f"mlp, seed {seed}": Study(mlps, {**_MLP[scale], "scales": SCALES[scale], "seed": seed}) for seed in seeds
+    }
 
 
-def _claims(title: str) -> tuple[Claim, ...]:
+def _claims(title: str, seeds: int) -> tuple[Claim, ...]:
     return (
         Claim(
             f"{title}: fits",
@@ -112,6 +112,7 @@ def _claims(title: str) -> tuple[Claim, ...]:
             SOURCE,
             at_least=0.99,
             paper=(1.0,),
+            seeds=seeds,
         ),
         Claim(
             f"{title}: test accuracy falls",
@@ -121,6 +122,7 @@ def _claims(title: str) -> tuple[Claim, ...]:
             SOURCE,
             at_least=0.02,
             over="mean of seeds",
+            seeds=seeds,
         ),
         Claim(
             f"{title}: falls all the way",
@@ -130,6 +132,7 @@ def _claims(title: str) -> tuple[Claim, ...]:
             SOURCE,
             at_most=-0.7,
             over="mean of seeds",
+            seeds=seeds,
         ),
         Claim(
             f"{title}: norm grows",
@@ -138,11 +141,13 @@ def _claims(title: str) -> tuple[Claim, ...]:
             "the paper's words; that a factor of 1.5 is the least that counts is ours",
             SOURCE,
             at_least=1.5,
+            seeds=seeds,
         ),
     )
 
 
-CLAIMS = tuple(claim for title in NETWORKS.values() for claim in _claims(title))
+SEEDS = {"resnet": 1, "mlp": 3}
+CLAIMS = tuple(claim for name, title in NETWORKS.items() for claim in _claims(title, SEEDS[name]))
 
 
 def measure(runs: Mapping[str, StudyRun]) -> Measured:
@@ -150,7 +155,7 @@ def measure(runs: Mapping[str, StudyRun]) -> Measured:
     table = _table(runs)
     numbers: dict[str, list[float]] = {}
     for name, title in NETWORKS.items():
-        one = table.sel(network=name)
+        one = table.sel(network=name).dropna("seed")
         test, norm = one.test_accuracy, one.end_norm
         numbers[f"{title}: fits"] = one.train_accuracy.min("scale").values.tolist()
         numbers[f"{title}: test accuracy falls"] = (test[:, 0] - test[:, -1]).values.tolist()
@@ -223,5 +228,5 @@ EXHIBIT = Exhibit(
     "to 64), 2000 training and 1000 test images averaged down to 16×16, no augmentation, 40 epochs of 40 "
     "steps. The MLP, 3072-512-512-10 without biases, He's initialization times the scale, has images and "
     "width at full size, 2000 images, 40 epochs of 40 steps, and plain SGD with lr 0.03/scale². Rates by pilots that "
-    "looked at the training accuracy alone.",
+    "looked at the training accuracy alone. Of the ResNet, which takes minutes, one seed; of the MLP three.",
 )

@@ -18,7 +18,7 @@ from cloudchamber.plot.colors import INK, class_colors
 Cases = Mapping[str, Mapping[str, Any]]
 """By "panel: line" what sets a case apart."""
 _SIZES: dict[Scale, dict[str, Any]] = {
-    "smoke": {"width": 50, "seeds": 2, "steps": 300, "time": 1.5},
+    "smoke": {"width": 30, "seeds": 2, "steps": 100, "time": 0.5},
     "laptop": {"width": 1000, "seeds": 20, "steps": 4000, "time": 1.5},
     "paper": {"width": 1000, "seeds": 20, "steps": 4000, "time": 1.5},
 }
