@@ -44,7 +44,7 @@ def trajectories(
         folder: of the study.
         scaling: a named one of Table 1: it gives γ, the variances and the rates as powers of the width.
         start: "gaussian", both layers drawn; "parallel", u = w plus a disturbance, in units of the scaling's sizes.
-        disturbance: of a parallel start, relative to each entry's size.
+        disturbance: relative to each entry's size.
         size: what both layers are multiplied by at the start.
         activation: σ.
         optimizer: "gd" and "sgd" with steps of `time/steps` in the units of gradient flow, the latter with batches of
@@ -76,14 +76,13 @@ def trajectories(
     )
     second, first = trained.snapshots[SECOND][:, :, 0], trained.snapshots[FIRST][..., 0]
     model = _exact if activation == "identity" else _by_halves
-    times = torch.from_numpy(looks) * (time / steps)
-    rates = rate * ratio**0.5, rate / ratio**0.5
+    times, rates = torch.from_numpy(looks) * (time / steps), (rate * ratio**0.5, rate / ratio**0.5)
     variables = {
         "alignment": (("seed", "look"), alignment(second, first).numpy()),
         "slope": (("seed", "look"), gamma * (second * first).sum(2).numpy()),
         "theory": (("seed", "look"), model(u, w, x, gamma, rates, times).numpy()),
     }
-    return xr.Dataset(variables, coords={"progress": ("look", looks / steps)})
+    return xr.Dataset(variables, {"progress": ("look", looks / steps)})
 
 
 def alignment(u: Float[Tensor, "*batch h"], w: Float[Tensor, "*batch h"]) -> Float[Tensor, "*batch"]:
