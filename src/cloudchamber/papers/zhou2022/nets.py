@@ -17,11 +17,12 @@ from cloudchamber.data import DigitsConfig, ImagesConfig, SinesConfig, load_data
 from cloudchamber.interventions import NormalConfig, initialize
 from cloudchamber.models import DenseConfig, DenseNet, build_model
 from cloudchamber.papers.study import Study
-from cloudchamber.training import Adam, train_ensemble
+from cloudchamber.training import Adam, LossRatio, Steps, gradient_flow, train_ensemble
 
 Pair = tuple[Tensor, Tensor]
 _LOSSES_SHOWN = 400
 _MOST_SAMPLES = 1000
+_MOST_STEPS = 20_000
 
 
 def wave(samples: int, seed: int) -> Pair:
@@ -79,29 +80,84 @@ def trained_nets(
         residual: whether hidden layers from the second on add their input.
         first_seed: the seeds are this and the next ones.
     """
-    chosen = range(first_seed, first_seed + seeds)
-    pairs = [samples_of(data, seed) for seed in chosen]
-    config = DenseConfig.model_validate(
-        {"widths": (width,) * len(activations), "activations": tuple(activations), "residual": residual}
-    )
-    models = [build_model(config, tuple(pairs[0][0].shape[1:]), pairs[0][1].shape[1]) for _ in chosen]
-    for model, seed in zip(models, chosen, strict=True):
-        initialize(model, NormalConfig(std=std), seed)
+    config, models, pairs = started(data, activations, width, std, range(first_seed, first_seed + seeds), residual)
     trained = train_ensemble(
         models, pairs, loss="mse", optimizer=Adam(lr=lr), steps=epochs[-1], snapshot_steps=tuple(epochs)
     )
-    found = {
-        name: (("seed", "epoch", *(f"{name}.{axis}" for axis in range(values.ndim - 2))), values.numpy())
-        for name, values in trained.snapshots.items()
-    }
     every = max(1, epochs[-1] // _LOSSES_SHOWN)
-    found["loss"] = (("seed", "update"), trained.losses[:, ::every].numpy())
+    kept = _kept(trained.snapshots, epochs, config, pairs)
+    loss = xr.DataArray(trained.losses[:, ::every].numpy(), dims=("seed", "update"))
+    return kept.assign(loss=loss).assign_coords(update=np.arange(0, epochs[-1], every))
+
+
+def flowed_nets(
+    folder: Path,  # noqa: ARG001 - a study's; nothing is kept on the way
+    *,
+    data: Mapping[str, Any],
+    activations: Sequence[str],
+    width: int,
+    std: float,
+    ratio: float,
+    seeds: int,
+) -> xr.Dataset:
+    """Return what gradient flow makes of the same networks until the loss is a part of its start, as epoch 1.
+
+    Args:
+        folder: of the study.
+        data: as for `trained_nets`.
+        activations: the same.
+        width: the same.
+        std: the same.
+        ratio: at which loss over the first the flow ends.
+        seeds: how many.
+    """
+    config, models, pairs = started(data, activations, width, std, range(seeds))
+    until = (LossRatio(ratio), Steps(_MOST_STEPS))
+    ends = [gradient_flow(one, pair, until=until).parameters for one, pair in zip(models, pairs, strict=True)]
+    snapshots = {
+        name: torch.stack(
+            [
+                torch.stack([value.detach().double(), end[name][0]])
+                for value, end in zip([dict(one.named_parameters())[name] for one in models], ends, strict=True)
+            ]
+        )
+        for name in ends[0]
+    }
+    kept = _kept(snapshots, [0, 1], config, pairs)
+    return kept.assign(loss=kept.loss_at.rename(epoch="update").drop_vars("update"))
+
+
+def started(
+    data: Mapping[str, Any],
+    activations: Sequence[str],
+    width: int,
+    std: float,
+    seeds: Sequence[int],
+    residual: bool = False,
+) -> tuple[DenseConfig, list[nn.Module], list[Pair]]:
+    """Return the kind of network, and for every seed the network at its start and the samples."""
+    pairs = [samples_of(data, seed) for seed in seeds]
+    fields = {"widths": (width,) * len(activations), "activations": tuple(activations), "residual": residual}
+    config = DenseConfig.model_validate(fields)
+    models = [build_model(config, tuple(x.shape[1:]), y.shape[1]) for x, y in pairs]
+    for model, seed in zip(models, seeds, strict=True):
+        initialize(model, NormalConfig(std=std), seed)
+    return config, models, pairs
+
+
+def _kept(
+    snapshots: Mapping[str, Tensor], epochs: Sequence[int], config: DenseConfig, pairs: Sequence[Pair]
+) -> xr.Dataset:
+    """Weights and losses by seed and epoch, with the samples if they are few."""
+    found: dict[str, Any] = {
+        name: (("seed", "epoch", *(f"{name}.{axis}" for axis in range(values.ndim - 2))), values.numpy())
+        for name, values in snapshots.items()
+    }
     if len(pairs[0][0]) <= _MOST_SAMPLES:
         found["x"] = (("seed", "sample", "input"), torch.stack([x for x, _ in pairs]).numpy())
         found["y"] = (("seed", "sample", "output"), torch.stack([y for _, y in pairs]).numpy())
-    found["loss_at"] = (("seed", "epoch"), _losses_at(trained.snapshots, config, pairs))
-    coords = {"seed": list(chosen), "epoch": list(epochs), "update": np.arange(0, epochs[-1], every)}
-    return xr.Dataset(found, coords, {"config": config.model_dump_json()})
+    found["loss_at"] = (("seed", "epoch"), _losses_at(snapshots, config, pairs))
+    return xr.Dataset(found, {"epoch": list(epochs)}, {"config": config.model_dump_json()})
 
 
 def _losses_at(snapshots: Mapping[str, Tensor], config: DenseConfig, pairs: Sequence[Pair]) -> np.ndarray:
@@ -111,7 +167,7 @@ def _losses_at(snapshots: Mapping[str, Tensor], config: DenseConfig, pairs: Sequ
     for member, (x, y) in enumerate(pairs):
         model = build_model(config, tuple(x.shape[1:]), y.shape[1])
         for place in range(epochs):
-            state = {name: values[member, place] for name, values in snapshots.items()}
+            state = {name: values[member, place].to(x) for name, values in snapshots.items()}
             with torch.no_grad():
                 losses[member, place] = nn.functional.mse_loss(torch.func.functional_call(model, state, (x,)), y)
     return losses
