@@ -20,6 +20,7 @@ ACTIVATIONS = {
     "relu": torch.relu,
     "tanh": torch.tanh,
     "xtanh": lambda z: z * torch.tanh(z),
+    "x2tanh": lambda z: z * z * torch.tanh(z),
     "sigmoid": torch.sigmoid,
     "identity": lambda z: z,
 }

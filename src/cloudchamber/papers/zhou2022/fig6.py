@@ -67,7 +67,7 @@ def studies(scale: Scale) -> dict[str, Study]:
 
 
 def _flow(net: Net, scale: Scale) -> Study:
-    settings = {"data": net.data, "activations": net.activations, "width": net.width, "std": net.std}
+    settings = {"data": net.data, "activation": net.activations[0], "width": net.width, "std": net.std}
     ratio = 0.9999 if scale == "smoke" else _RATIO
     return Study(flowed_nets, {**settings, "ratio": ratio, "seeds": SEEDS[scale]})
 
@@ -114,6 +114,7 @@ EXHIBIT = Exhibit(
     measure=measure,
     draw=fields.draw,
     settings=f"The networks of Figure 5 at epoch {EPOCH}; and, ours, at epoch {_LATE}, and under gradient flow from "
-    f"the same start until the loss is {_RATIO:.0%} of its first. Predictions are from the residuals of each network at "
-    f"that epoch. Drawn is the first seed: neurons and attractors of a > 0 red, of a < 0 blue. {ADAM} {COUNT}",
+    f"the same start, without the output's bias, until the loss is {_RATIO:.0%} of its first. Predictions are from "
+    f"each network's residuals then. Drawn is the first seed: neurons and attractors of a > 0 red, of a < 0 blue. "
+    f"{ADAM} {COUNT}",
 )

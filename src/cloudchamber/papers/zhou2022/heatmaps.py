@@ -162,9 +162,10 @@ def draw(shown: xr.Dataset, columns: int = 6, sensitivity: bool = True) -> Figur
     columns = min(columns, count)
     bands = -(-count // columns)
     rows = bands * (2 if sensitivity else 1)
-    heights = [3.0, 1.6] * bands if sensitivity else [3.0] * bands
+    side = 2.5 if sensitivity else 1.7
+    heights = [3.0, 1.6] * bands if sensitivity else [2.3] * bands
     figure, axes = plt.subplots(
-        rows, columns, figsize=(2.5 * columns + 0.9, sum(heights)), layout="constrained", squeeze=False,
+        rows, columns, figsize=(side * columns + 0.9, sum(heights)), layout="constrained", squeeze=False,
         height_ratios=heights,
     )  # fmt: skip
     colors = ScalarMappable(Normalize(-1, 1), cosine_colors())
@@ -185,19 +186,19 @@ def draw(shown: xr.Dataset, columns: int = 6, sensitivity: bool = True) -> Figur
 
 def _heatmap(ax: Axes, one: xr.Dataset, colors: ScalarMappable) -> None:
     side = int(one.neurons)
-    ax.imshow(one.cosine.values[:side, :side], cmap=colors.cmap, vmin=-1, vmax=1, interpolation="nearest")
+    ax.imshow(one.cosine.values[:side, :side], cmap=colors.cmap, vmin=-1, vmax=1, interpolation="none")
     ax.set_xticks([])
     ax.set_yticks([])
     note = f"{one.note.item()}\n" if one.note.item() else ""
-    title = f"{one.panel.item()}\n{note}{_seeds_by_count(one)} (paper: {int(one.expected)})"
-    ax.set_title(title, fontsize="x-small", color=INK)
+    title = f"{one.panel.item()}\n{note}{_seeds_by_count(one)}; paper: {int(one.expected)}"
+    ax.set_title(title, fontsize=6, color=INK)
 
 
 def _seeds_by_count(one: xr.Dataset) -> str:
     values, seeds = np.unique(one["count"].values.astype(int), return_counts=True)
     if len(one.seed) == 1:
-        return f"{values[0]} lines"
-    return "lines × seeds: " + ", ".join(f"{value}×{many}" for value, many in zip(values, seeds, strict=True))
+        return f"lines: {values[0]}"
+    return "lines×seeds: " + ", ".join(f"{value}×{many}" for value, many in zip(values, seeds, strict=True))
 
 
 def _by_threshold(ax: Axes, one: xr.Dataset) -> None:

@@ -17,7 +17,7 @@ from cloudchamber.data import DigitsConfig, ImagesConfig, SinesConfig, load_data
 from cloudchamber.interventions import NormalConfig, initialize
 from cloudchamber.models import DenseConfig, DenseNet, build_model
 from cloudchamber.papers.study import Study
-from cloudchamber.training import Adam, LossRatio, Steps, gradient_flow, train_ensemble
+from cloudchamber.training import Adam, LossRatio, Steps, TwoLayerNets, gradient_flow, train_ensemble
 
 Pair = tuple[Tensor, Tensor]
 _LOSSES_SHOWN = 400
@@ -94,37 +94,50 @@ def flowed_nets(
     folder: Path,  # noqa: ARG001 - a study's; nothing is kept on the way
     *,
     data: Mapping[str, Any],
-    activations: Sequence[str],
+    activation: str,
     width: int,
     std: float,
     ratio: float,
     seeds: int,
 ) -> xr.Dataset:
-    """Return what gradient flow makes of the same networks until the loss is a part of its start, as epoch 1.
+    """Return what gradient flow makes of the same two-layer networks, without the output's bias, as epoch 1.
+
+    It ends where the loss is a part of its start.
 
     Args:
         folder: of the study.
         data: as for `trained_nets`.
-        activations: the same.
-        width: the same.
+        activation: of the hidden layer.
+        width: as for `trained_nets`.
         std: the same.
         ratio: at which loss over the first the flow ends.
         seeds: how many.
     """
-    config, models, pairs = started(data, activations, width, std, range(seeds))
-    until = (LossRatio(ratio), Steps(_MOST_STEPS))
-    ends = [gradient_flow(one, pair, until=until).parameters for one, pair in zip(models, pairs, strict=True)]
-    snapshots = {
-        name: torch.stack(
-            [
-                torch.stack([value.detach().double(), end[name][0]])
-                for value, end in zip([dict(one.named_parameters())[name] for one in models], ends, strict=True)
-            ]
-        )
-        for name in ends[0]
-    }
+    config, models, pairs = started(data, (activation,), width, std, range(seeds))
+    ends = [two_layer_flow(model, pair, activation, ratio) for model, pair in zip(models, pairs, strict=True)]
+    snapshots = {name: torch.stack([end[name] for end in ends]) for name in ends[0]}
     kept = _kept(snapshots, [0, 1], config, pairs)
     return kept.assign(loss=kept.loss_at.rename(epoch="update").drop_vars("update"))
+
+
+def two_layer_flow(model: nn.Module, pair: Pair, activation: str, ratio: float) -> dict[str, Tensor]:
+    """Return the start and end of the gradient flow of a two-layer network, (2, ...) by name.
+
+    Without the output's bias, as in the paper's Eq. (1): it would take the mean of the values at once, and the loss
+    with it, before any neuron moves.
+    """
+    held = {name: value.detach().double() for name, value in model.named_parameters()}
+    x = torch.cat([pair[0], pair[0].new_ones(len(pair[0]), 1)], 1)
+    inward = torch.cat([held["linear1.weight"], held["linear1.bias"][:, None]], 1)
+    nets = TwoLayerNets(held["linear2.weight"], inward[None], activation=activation)
+    flow = gradient_flow(nets, (x, pair[1][:, 0]), until=(LossRatio(ratio), Steps(_MOST_STEPS)))
+    a, w = (torch.cat([first, flow.parameters[name]]) for first, name in ((nets.a, "a"), (nets.w, "w")))
+    return {
+        "linear1.weight": w[:, :, :-1],
+        "linear1.bias": w[:, :, -1],
+        "linear2.weight": a[:, None],
+        "linear2.bias": a.new_zeros(2, 1),
+    }
 
 
 def started(

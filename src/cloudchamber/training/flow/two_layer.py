@@ -32,6 +32,11 @@ def _xtanh(z: Tensor) -> tuple[Tensor, Tensor]:
     return z * value, value + z * (1 - value.square())
 
 
+def _x2tanh(z: Tensor) -> tuple[Tensor, Tensor]:
+    value = torch.tanh(z)
+    return z * z * value, z * (2 * value + z * (1 - value.square()))
+
+
 def _sigmoid(z: Tensor) -> tuple[Tensor, Tensor]:
     value = torch.sigmoid(z)
     return value, value * (1 - value)
@@ -45,6 +50,7 @@ _WITH_SLOPE: dict[str, Callable[[Tensor], tuple[Tensor, Tensor]]] = {
     "relu": _relu,
     "tanh": _tanh,
     "xtanh": _xtanh,
+    "x2tanh": _x2tanh,
     "sigmoid": _sigmoid,
     "identity": _identity,
 }
@@ -58,7 +64,7 @@ class TwoLayerNets:
         a: (K, m), output weights; rate and result under the name "a".
         w: (K, m, d), input weights; "w".
         scale: κ, one number or (K,).
-        activation: "relu", "tanh", "xtanh", "sigmoid" or "identity".
+        activation: "relu", "tanh", "xtanh", "x2tanh", "sigmoid" or "identity".
 
     Raises:
         InvalidInput: if the arrays do not fit each other, or the activation is not known.
