@@ -49,7 +49,7 @@ AXES = {
     "frequency": (2.0, 5.0),
 }
 RATIO, DEGREES = 0.97, 10.0
-SGD_STEPS = tuple(sorted({round(1.15**k) for k in range(69)}))
+SGD_STEPS = tuple(sorted({round(1.15**k) for k in range(63)}))
 """after which SGD is looked at: the loss of a batch does not tell"""
 Pair = tuple[Tensor, Tensor]
 State = tuple[Tensor, Tensor]
@@ -156,9 +156,7 @@ def optimizers(name: ActivationName) -> dict[str, Callable[..., list[State | Non
     """Return the ways to train, by name: (models, pairs, ratio) → ends."""
     return {
         "adam": lambda *given: by_ensemble(*given, optimizer=Adam(lr=1e-3), steps=5000),
-        "sgd": lambda *given: by_ensemble(
-            *given, optimizer=SGD(lr=0.005), steps=20_000, batch_size=min(20, len(given[1][0][0]))
-        ),
+        "sgd": lambda *given: by_sgd(*given, name),
         "flow": lambda *given: by_flow(*given, name),
         "equal speeds": lambda *given: by_equal_speeds(*given, name),
     }
@@ -324,7 +322,7 @@ def draw() -> None:
 
 
 def _deviation(values: Sequence[float]) -> float:
-    return float(torch.tensor(values).std()) if len(values) > 1 else 0.0
+    return float(torch.tensor(values, dtype=torch.float64).std()) if len(values) > 1 else 0.0
 
 
 if __name__ == "__main__":

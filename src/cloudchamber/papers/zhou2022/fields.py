@@ -18,7 +18,7 @@ from cloudchamber.theory import direction_field, match_attractors
 
 EPOCH = 200
 GROWN, DEGREES = 10.0, 5.0
-_GRID = 17
+_GRID = 11
 _ANGLES = 3600
 _MOST_LINES = 4
 
@@ -99,7 +99,10 @@ def _one(name: str, layer: Layer) -> xr.Dataset:
             "reach": ("panel", [reach]),
             "field": (("panel", "point", "axis"), field.numpy()[None].astype(np.float32)),
             "neuron": (("panel", "unit", "axis"), layer.weights.numpy()[None].astype(np.float32)),
-            "velocity": (("panel", "unit", "axis"), (own * layer.output_weights[:, None]).numpy()[None]),
+            "velocity": (
+                ("panel", "unit", "axis"),
+                (own * layer.output_weights[:, None]).numpy()[None].astype(np.float32),
+            ),
             "sign": (("panel", "unit"), layer.output_weights.sign().numpy()[None]),
             "attractor": (("panel", "of_sign", "line", "axis"), lines[None]),
         },
@@ -113,7 +116,7 @@ def draw(shown: xr.Dataset) -> Figure:
 
     columns = int(shown.attrs["columns"])
     rows = -(-shown.sizes["panel"] // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(3.2 * columns, 3.4 * rows), layout="constrained", squeeze=False)
+    figure, axes = plt.subplots(rows, columns, figsize=(1.9 * columns, 2.0 * rows), layout="constrained", squeeze=False)
     for place, ax in enumerate(axes.ravel()):
         if place < shown.sizes["panel"]:
             _draw_one(ax, shown.isel(panel=place))
@@ -129,19 +132,21 @@ def _draw_one(ax: Axes, one: xr.Dataset) -> None:
     axis = np.linspace(-reach, reach, _GRID)
     x, y = np.meshgrid(axis, axis, indexing="ij")
     u, v = _directions(one.field.values)
-    ax.quiver(x.ravel(), y.ravel(), u, v, color="#b9c0c8", scale=30, width=0.003)
+    ax.quiver(x.ravel(), y.ravel(), u, v, color="#b9c0c8", scale=24, width=0.004, rasterized=True)
     for place, (color, word) in enumerate(((ALARM, "a > 0"), (ACCENT, "a < 0"))):
         rays = one.attractor.values[place]
         for number, (dx, dy) in enumerate(rays[np.isfinite(rays[:, 0])]):
             ax.plot([0, 2 * reach * dx], [0, 2 * reach * dy], color=color, lw=1, label=word if not number else None)
     colors = np.where(one.sign.values > 0, ALARM, ACCENT)
-    ax.quiver(*one.neuron.values.T, *_directions(one.velocity.values), color="#e88b1a", scale=18, width=0.004)
-    ax.scatter(*one.neuron.values.T, c=colors.tolist(), s=7, zorder=3)
+    ax.quiver(
+        *one.neuron.values.T, *_directions(one.velocity.values), color="#e88b1a", scale=18, width=0.005, rasterized=True
+    )
+    ax.scatter(*one.neuron.values.T, c=colors.tolist(), s=5, zorder=3, rasterized=True)
     ax.set_xlim(-reach, reach)
     ax.set_ylim(-reach, reach)
-    ax.set_title(str(one.panel.item()), fontsize="small", color=INK)
-    ax.tick_params(labelsize="xx-small")
-    ax.legend(fontsize="xx-small", loc="upper right")
+    ax.set_title(str(one.panel.item()), fontsize=6, color=INK)
+    ax.tick_params(labelsize=5)
+    ax.legend(fontsize=4.5, loc="upper right")
 
 
 def _directions(vectors: np.ndarray) -> np.ndarray:

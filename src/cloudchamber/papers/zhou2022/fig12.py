@@ -14,7 +14,7 @@ EXHIBIT = Exhibit(
     recipes=partial(small.studies, chosen=FIGURE_12),
     claims=small.claims(FIGURE_12, "zhou2022, Figure 12"),
     measure=partial(small.measure, chosen=FIGURE_12),
-    draw=partial(heatmaps.draw, columns=4),
+    draw=partial(heatmaps.draw, columns=4, sensitivity=False),
     settings=f"5-18-18-18-18-1. The caption sums three sines over five inputs: taken is one for each input. {ADAM} "
     f"{COUNT}",
 )

@@ -14,7 +14,7 @@ EXHIBIT = Exhibit(
     recipes=partial(small.studies, chosen=FIGURE_13),
     claims=small.claims(FIGURE_13, "zhou2022, Figure 13"),
     measure=partial(small.measure, chosen=FIGURE_13),
-    draw=partial(heatmaps.draw, columns=4),
+    draw=partial(heatmaps.draw, columns=4, sensitivity=False),
     settings="5-18-18-18-18-1. The caption sums three sines over five inputs: taken is one for each input. Rates and "
     "epochs of sigmoid and softplus are not legible: those of the list at which the upper layers of four "
     f"pilots (other seeds) condense above 70 % of the first loss, 10⁻⁴ until 3000 and 5·10⁻⁵ until 3000. {ADAM} "

@@ -21,11 +21,11 @@ from cloudchamber.plot.colors import ACCENT, INK, MUTED, cosine_colors
 THRESHOLD, SHARE = 0.95, 0.1
 THRESHOLDS = (0.8, 0.85, 0.9, 0.95, 0.975, 0.99)
 SHARES = (0.0, 0.05, 0.1, 0.2)
-MOST_SHOWN = 100
+MOST_SHOWN = 60
 COUNT = (
     "A line is counted where at least a tenth of the neurons have |cos| > 0.95 with the strongest of them that is on "
-    "no stronger neuron's line; the lower row of each figure shows the mean count over seeds for other thresholds and "
-    "shares, and for random neurons."
+    "no stronger neuron's line; the mean count over seeds for other thresholds and shares, and for random neurons, is "
+    "kept in the arrays and drawn below small figures."
 )
 
 
@@ -133,7 +133,7 @@ def picture(panels: Sequence[Panel]) -> xr.Dataset:
 
 
 def _image(panel: Panel) -> np.ndarray:
-    """Cosines of the first seed's neurons in blocks, at most 100 of them."""
+    """Cosines of the first seed's neurons in blocks, at most 60 of them."""
     weight = torch.from_numpy(panel.weights[0])
     sizes = weight.norm(dim=1)
     kept = weight[(sizes > 0) & (sizes >= panel.norm_cut * sizes.max())]
@@ -162,8 +162,8 @@ def draw(shown: xr.Dataset, columns: int = 6, sensitivity: bool = True) -> Figur
     columns = min(columns, count)
     bands = -(-count // columns)
     rows = bands * (2 if sensitivity else 1)
-    side = 2.5 if sensitivity else 1.7
-    heights = [3.0, 1.6] * bands if sensitivity else [2.3] * bands
+    side = 2.5 if sensitivity else 1.35
+    heights = [3.0, 1.6] * bands if sensitivity else [1.75] * bands
     figure, axes = plt.subplots(
         rows, columns, figsize=(side * columns + 0.9, sum(heights)), layout="constrained", squeeze=False,
         height_ratios=heights,
@@ -189,9 +189,11 @@ def _heatmap(ax: Axes, one: xr.Dataset, colors: ScalarMappable) -> None:
     ax.imshow(one.cosine.values[:side, :side], cmap=colors.cmap, vmin=-1, vmax=1, interpolation="none")
     ax.set_xticks([])
     ax.set_yticks([])
-    note = f"{one.note.item()}\n" if one.note.item() else ""
-    title = f"{one.panel.item()}\n{note}{_seeds_by_count(one)}; paper: {int(one.expected)}"
-    ax.set_title(title, fontsize=6, color=INK)
+    title = str(one.panel.item())
+    if "mean_count" in one:
+        note = f"{one.note.item()}\n" if one.note.item() else ""
+        title = f"{title}\n{note}{_seeds_by_count(one)}; paper: {int(one.expected)}"
+    ax.set_title(title, fontsize=5.5, color=INK)
 
 
 def _seeds_by_count(one: xr.Dataset) -> str:

@@ -99,7 +99,7 @@ def panel(net: Net, run: StudyRun, layer: int, epoch: int, name: str = "") -> Pa
         input_weights(run.result, layer, kept),
         LINES[net.activations[layer - 1]],
         norm_cut=net.norm_cut,
-        note=f"epoch {kept}, loss {ratios.mean():.0%} ({ratios.min():.0%} to {ratios.max():.0%})",
+        note=f"epoch {kept}, loss {ratios.mean():.0%}",
     )
 
 

@@ -41,9 +41,9 @@ def measure(runs: Mapping[str, StudyRun]) -> Measured:
     shown = accuracies.table(runs)
     final = shown.accuracy.isel(updates=-1)
     common, condensed = (final.where(final.kind == kind, drop=True) for kind in ("common", "condensed"))
-    between = (condensed >= common.min()) & (condensed <= common.max())
+    between = ((condensed >= common.min()) & (condensed <= common.max())).values[condensed.notnull().values]
     numbers = {"similar": accuracies.difference(final).values.tolist(), "within the spread": [float(between.mean())]}
-    return Measured(numbers, shown)
+    return Measured(numbers, shown, {"similar": "a trial of condensed initializations was not run"})
 
 
 EXHIBIT = Exhibit(
