@@ -16,6 +16,6 @@ EXHIBIT = Exhibit(
     measure=partial(small.measure, chosen=(FIGURE_10,)),
     draw=partial(heatmaps.draw, columns=4),
     settings=f"3-18-18-18-18-18-1, learning rate 10⁻⁵; four heatmaps, as many epochs are given. {ADAM} {COUNT}",
-    explanation="In half of the seeds the layers from the second on have not condensed by epoch 6800 (none of their neurons "
-    "is on a line): the small signal has not reached them.",
+    explanation="In half of the seeds the layers from the second on have not condensed by epoch 6800 (none of their "
+    "neurons is on a line): the small signal has not reached them.",
 )

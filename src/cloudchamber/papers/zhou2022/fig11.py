@@ -19,7 +19,7 @@ EXHIBIT = Exhibit(
     "and silu as a sixth of multiplicity 1, and the rates in the order given, 10⁻⁴ (tanh, silu, xtanh, "
     "x²tanh), 10⁻⁵ (sigmoid), 1.4·10⁻⁵ (softplus); neurons of x²tanh below a tenth of the largest norm are "
     f"left out (the paper: below 0.1). {ADAM} {COUNT}",
-    explanation="sigmoid and softplus: 700 updates of Adam at 10⁻⁵ move an entry by at most about 0.007, where it starts "
-    "with a deviation of 0.005: the rates or epochs that the text has kept cannot show condensation, and the "
-    "order in which we read them may be wrong.",
+    explanation="sigmoid and softplus: 700 updates of Adam at 10⁻⁵ move an entry by at most about 0.007, where it "
+    "starts with a deviation of 0.005: the rates or epochs that the text has kept cannot show "
+    "condensation, and the order in which we read them may be wrong.",
 )

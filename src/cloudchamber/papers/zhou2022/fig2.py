@@ -28,6 +28,7 @@ EXHIBIT = Exhibit(
     measure=measure,
     draw=heatmaps.draw,
     settings=condensing_resnets.SETTINGS,
-    explanation="The rate is multiplied by 30 to 100 so that 240 updates go as far as the paper's. xtanh, with 5·10⁻⁴: "
-    "convolutions change too, and with them the inputs of the layer; 12 % of the neurons are on a line.",
+    explanation="The rate is multiplied by 30 to 100 so that 240 updates go as far as the paper's. xtanh, with "
+    "5·10⁻⁴: convolutions change too, and with them the inputs of the layer; 12 % of the neurons are on "
+    "a line.",
 )

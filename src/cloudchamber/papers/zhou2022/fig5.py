@@ -123,6 +123,6 @@ EXHIBIT = Exhibit(
     settings="1-100-1, the paper's 40 samples, variance and epoch 1000. The rates are not legible: the largest of 0.5, "
     "1, 2 and 5·10⁻⁴ at which four pilots (other seeds) stayed above 75 % of the first loss at epoch 1000: 5·10⁻⁴ for "
     f"tanh, 10⁻⁴ for xtanh and x²tanh. {ADAM}",
-    explanation="x²tanh: over this range a polynomial of degree 2 leaves less than 10 % of the output's deviation as well. "
-    "Degree 3 leaves less, in every seed.",
+    explanation="x²tanh: over this range a polynomial of degree 2 leaves less than 10 % of the output's deviation "
+    "as well. Degree 3 leaves less, in every seed.",
 )

@@ -117,11 +117,11 @@ EXHIBIT = Exhibit(
     f"the same start, without the output's bias, until the loss is {_RATIO:.0%} of its first. Predictions are from "
     f"each network's residuals then. Drawn is the first seed: neurons and attractors of a > 0 red, of a < 0 blue. "
     f"{ADAM} {COUNT}",
-    explanation="tanh: at epochs 200 and 1000 the best linear fit is learned. Σ e_i x_i, the leading order, is nearly 0 "
-    "there, what is left of the field is of the next order, and predicted and whole field differ. xtanh, "
-    "x²tanh: the lines of the field are those predicted to 0.1°, and neurons lie on 2 and 3 lines; but under "
-    "Adam these are other lines, as every entry moves by about the learning rate whatever its gradient. Under "
-    "gradient flow from the same start grown neurons are on the predicted ones; they are few, one neuron runs "
-    "away before others have turned. tanh under gradient flow: neurons have grown only little beyond tenfold, "
-    "and turn as 1/‖w‖.",
+    explanation="tanh: at epochs 200 and 1000 the best linear fit is learned. Σ e_i x_i, the leading order, is "
+    "nearly 0 there, what is left of the field is of the next order, and predicted and whole field "
+    "differ. xtanh, x²tanh: the lines of the field are those predicted to 0.1°, and neurons lie on 2 "
+    "and 3 lines; but under Adam these are other lines, as every entry moves by about the learning rate "
+    "whatever its gradient. Under gradient flow from the same start grown neurons are on the predicted "
+    "ones; they are few, one neuron runs away before others have turned. tanh under gradient flow: "
+    "neurons have grown only little beyond tenfold, and turn as 1/‖w‖.",
 )

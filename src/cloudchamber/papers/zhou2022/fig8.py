@@ -32,6 +32,6 @@ EXHIBIT = Exhibit(
     measure=measure,
     draw=losses.draw,
     settings="The networks of Figures 5 and 6, which are the same at epochs 1000 and 200.",
-    explanation="Figure 5: the rates were chosen with four pilots that stayed above 75 %; of 20 seeds two end at 68 and "
-    "69.9 %.",
+    explanation="Figure 5: the rates were chosen with four pilots that stayed above 75 %; of 20 seeds two end at 68 "
+    "and 69.9 %.",
 )
