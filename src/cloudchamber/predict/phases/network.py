@@ -67,8 +67,7 @@ def phase(
     >>> cc.phase(model, (x, x[:, :1]), loss=nn.functional.mse_loss, optimizer=sgd, steps=100, tried=20).name
     'frozen'
     """
-    require(steps >= 1, "`steps` is 1 or more", steps, "say how many updates are planned")
-    require(tried >= 1, "`tried` is 1 or more", tried, "try some tens of steps")
+    _require_counts(steps, tried)
     model = unwrapped(model)
     device = device_of_model(model)
     samples = _on(probe, device)
@@ -83,6 +82,11 @@ def phase(
         before = _before(twin.model, rule, rates, samples, loss, kernel, steps)
         after = first_steps(twin, samples, loss, batches or (lambda _: samples), kernel, min(steps, tried), UNTIL)
     return _report(before, after, rule)
+
+
+def _require_counts(steps: int, tried: int) -> None:
+    require(steps >= 1, "`steps` is 1 or more", steps, "say how many updates are planned")
+    require(tried >= 1, "`tried` is 1 or more", tried, "try some tens of steps")
 
 
 def _before(
