@@ -30,4 +30,8 @@ EXHIBIT = Exhibit(
     draw=six_panels.draw,
     settings=f"{SETTINGS} The legend is lost; the four MLPs are our choice. Losses and accuracies are of 2000 "
     "samples. At laptop one seed; those of 7 layers are trained for 1000 steps.",
+    explanation="The networks of 9 layers do what the paper says: features of layer 3 rise to 0.90 and 0.89 and "
+    "fall by 0.060 and 0.052 until step 2000. Those of 7 layers rise as much, but at laptop they end at "
+    "step 1000, about 300 steps after their top, and have fallen by less than 0.01: the cut is ours, "
+    "and the claim takes the smallest of the four.",
 )
