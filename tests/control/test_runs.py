@@ -14,6 +14,7 @@ from cloudchamber.cli import main
 from cloudchamber.control import StopWhenStuck, initialization_of
 from cloudchamber.control.remedy import PutPhaseNorm, Redraw, Setting
 from cloudchamber.control.runs import changed
+from cloudchamber.diagnosis import PhaseRule
 from cloudchamber.interventions import PhaseNorm
 from cloudchamber.training import load_recipe, resume, run
 from cloudchamber.training.checkpoint import CHECKPOINT_NAME
@@ -152,16 +153,14 @@ def test_what_remedies_change_in_a_recipe():
     assert new.initialization == recipe.initialization
 
 
-def test_a_run_stops_when_it_is_stuck_and_can_be_rescued(tmp_path, caplog):
-    watcher = StopWhenStuck(every=1)
-    result = run(load_recipe(overrides=[*STUCK, "steps=5000"]), tmp_path / "run", callbacks=[watcher])
+def test_a_run_stops_when_it_is_stuck_and_can_go_on(tmp_path, caplog):
+    watcher = StopWhenStuck(every=1, rule=PhaseRule(stuck_steps=100, stuck_observations=5))
+    result = run(load_recipe(overrides=[*STUCK, "steps=180"]), tmp_path / "run", callbacks=[watcher])
     assert (result.status, result.step) == ("interrupted", watcher.stuck_at)
-    assert 500 <= result.step <= 540
+    assert 100 <= result.step <= 140
     assert "The run is stuck at step" in caplog.text
-    freed = cc.rescue_run(tmp_path / "run", tmp_path / "free", steps=40, trial_steps=60)
-    assert freed.result.step == result.step + 40
-    only_says = StopWhenStuck(stop=False, every=1)
-    assert run(load_recipe(overrides=STUCK), tmp_path / "on", callbacks=[only_says]).status == "finished"
+    only_says = StopWhenStuck(stop=False, every=1, rule=PhaseRule(stuck_steps=100, stuck_observations=5))
+    assert resume(tmp_path / "run", callbacks=[only_says]).status == "finished"
     assert only_says.stuck_at is not None
 
 
