@@ -3,8 +3,11 @@
 Skipped where Ray is not installed: pip install 'cloudchamber[ray]'.
 """
 
+import os
+import signal
 import subprocess
 import sys
+import time
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -107,6 +110,31 @@ class TestOnACluster:
         recipe = {"data": {"name": "sines"}, "model": {"depth": 2, "width": 4}, "batch_size": None, "steps": 5}
         what = {"recipe": recipe, "axes": {"optimizer.lr": [0.1, 1e4], "seed": {"range": 4}}, "cells_per_chunk": 3}
         there = cc.sweep(what, tmp_path / "there", on="ray")
+        here = cc.sweep(what, tmp_path / "here")
+        assert there.dataset.identical(here.dataset)
+        assert (tmp_path / "there/sweep.nc").read_bytes() == (tmp_path / "here/sweep.nc").read_bytes()
+
+    def test_a_sweep_whose_workers_are_killed_is_bit_for_bit_that_of_this_process(self, tmp_path):
+        import ray
+
+        @ray.remote(num_cpus=1)
+        def worker():
+            time.sleep(0.5)  # so that each task has a worker of its own
+            return os.getpid()
+
+        def kill():
+            """Kill both at the end of the first chunk, when one at least has begun another."""
+            for pid in pids:
+                os.kill(pid, signal.SIGKILL)
+
+        pids = ray.get([worker.remote() for _ in range(2)])
+        recipe = {"data": {"name": "sines"}, "model": {"depth": 2, "width": 4}, "batch_size": None, "steps": 150}
+        what = {"recipe": recipe, "axes": {"optimizer.lr": [0.1, 1e4], "seed": {"range": 4}}, "cells_per_chunk": 2}
+        there = cc.sweep(what, tmp_path / "there", on="ray", callbacks=[Watching(1, kill)])
+        assert len(set(pids)) == 2
+        assert not any(
+            Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes() for pid in pids
+        )
         here = cc.sweep(what, tmp_path / "here")
         assert there.dataset.identical(here.dataset)
         assert (tmp_path / "there/sweep.nc").read_bytes() == (tmp_path / "here/sweep.nc").read_bytes()
