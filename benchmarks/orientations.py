@@ -23,7 +23,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -155,10 +155,10 @@ def _equal_speeds(state: State, pair: Pair, ratio: float, function: nn.Module, s
 def optimizers(name: ActivationName) -> dict[str, Callable[..., list[State | None]]]:
     """Return the ways to train, by name: (models, pairs, ratio) → ends."""
     return {
-        "adam": lambda *given: by_ensemble(*given, optimizer=Adam(lr=1e-3), steps=5000),
-        "sgd": lambda *given: by_sgd(*given, name),
-        "flow": lambda *given: by_flow(*given, name),
-        "equal speeds": lambda *given: by_equal_speeds(*given, name),
+        "adam": partial(by_ensemble, optimizer=Adam(lr=1e-3), steps=5000),
+        "sgd": partial(by_sgd, name=name),
+        "flow": partial(by_flow, name=name),
+        "equal speeds": partial(by_equal_speeds, name=name),
     }
 
 

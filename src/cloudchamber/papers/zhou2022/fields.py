@@ -132,14 +132,14 @@ def _draw_one(ax: Axes, one: xr.Dataset) -> None:
     axis = np.linspace(-reach, reach, _GRID)
     x, y = np.meshgrid(axis, axis, indexing="ij")
     u, v = _directions(one.field.values)
-    ax.quiver(x.ravel(), y.ravel(), u, v, color="#b9c0c8", scale=24, width=0.004, rasterized=True)
+    ax.quiver(x.ravel(), y.ravel(), u, v, color="#a3acb6", scale=15, width=0.006, rasterized=True)
     for place, (color, word) in enumerate(((ALARM, "a > 0"), (ACCENT, "a < 0"))):
         rays = one.attractor.values[place]
         for number, (dx, dy) in enumerate(rays[np.isfinite(rays[:, 0])]):
             ax.plot([0, 2 * reach * dx], [0, 2 * reach * dy], color=color, lw=1, label=word if not number else None)
     colors = np.where(one.sign.values > 0, ALARM, ACCENT)
     ax.quiver(
-        *one.neuron.values.T, *_directions(one.velocity.values), color="#e88b1a", scale=18, width=0.005, rasterized=True
+        *one.neuron.values.T, *_directions(one.velocity.values), color="#e88b1a", scale=14, width=0.006, rasterized=True
     )
     ax.scatter(*one.neuron.values.T, c=colors.tolist(), s=5, zorder=3, rasterized=True)
     ax.set_xlim(-reach, reach)

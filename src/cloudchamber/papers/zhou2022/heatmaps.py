@@ -200,7 +200,7 @@ def _seeds_by_count(one: xr.Dataset) -> str:
     values, seeds = np.unique(one["count"].values.astype(int), return_counts=True)
     if len(one.seed) == 1:
         return f"lines: {values[0]}"
-    return "lines×seeds: " + ", ".join(f"{value}×{many}" for value, many in zip(values, seeds, strict=True))
+    return f"lines: {values[0]}–{values[-1]}, mostly {values[seeds.argmax()]}"
 
 
 def _by_threshold(ax: Axes, one: xr.Dataset) -> None:
