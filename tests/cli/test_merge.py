@@ -8,10 +8,13 @@ import torch
 
 import cloudchamber as cc
 from cloudchamber.cli import main
+from cloudchamber.training import load_recipe
 from cloudchamber.training.merging import trained_session
 
-CONDENSED = ["initialization.variance_scale=0.0001", "optimizer.lr=0.5", "model.depth=2", "model.width=32", "steps=60"]
-SMALL = [word for field in (*CONDENSED, "observe.probe_samples=20") for word in ("--set", field)]
+CONDENSED = [
+    *("initialization.variance_scale=0.0001", "optimizer.lr=0.5", "model.depth=2", "model.width=32", "steps=60"),
+    *("observe.probe_samples=20", "observe.every=30"),
+]
 
 
 @pytest.fixture
@@ -29,7 +32,7 @@ def cli(monkeypatch, capsys, tmp_path):
 
 
 def test_a_run_is_merged_and_its_report_and_diagnosis_say_so(cli, tmp_path):
-    assert cli("run", "--plain", *SMALL)[0] == 0
+    cc.run(load_recipe(None, CONDENSED), "runs/001")
     code, out, _ = cli("merge", "runs/001", "--dry-run", "--tolerance", 0.3, "--samples", 200)
     assert code == 0
     assert "merge within 0.3 (100 examples fitted, 100 held out)" in out
@@ -55,7 +58,7 @@ def test_what_is_wrong_is_one_sentence(cli):
     code, _, err = cli("merge", "nowhere")
     assert code == 1
     assert "recipe.yaml" in err
-    assert cli("run", "--plain", *SMALL)[0] == 0
+    cc.run(load_recipe(None, CONDENSED), "runs/001")
     code, _, err = cli("merge", "runs/001", "--tolerance", -1)
     assert code == 2
     assert "0 or more" in err
