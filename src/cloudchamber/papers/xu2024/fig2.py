@@ -229,6 +229,7 @@ EXHIBIT = Exhibit(
     "steps. The MLP, 3072-512-512-10 without biases, He's initialization times the scale, has images and "
     "width at full size, 2000 images, 40 epochs of 40 steps, and plain SGD with lr 0.03/scale². Rates by pilots that "
     "looked at the training accuracy alone. Of the ResNet, which takes minutes, one seed; of the MLP three.",
-    explanation="The ResNet's fall is small (batch norm takes the scale out of the function and leaves it in the effective "
-    "rate), its best scale is 1 and not 0.5, and the rank correlation of its one seed lies on the bound.",
+    explanation="The ResNet's fall is small (batch norm takes the scale out of the function and leaves it in the "
+    "effective rate), its best scale is 1 and not 0.5, and the rank correlation of its one seed lies on the "
+    "bound.",
 )
