@@ -23,10 +23,11 @@ from cloudchamber.monitor.history import History
 from cloudchamber.monitor.labels import Labels
 from cloudchamber.monitor.losses import REDUCTIONS, Loss, Reduction
 from cloudchamber.monitor.observer import Observer, Target
-from cloudchamber.monitor.passive import BatchPass, PassiveObserver, available
+from cloudchamber.monitor.passive import BatchPass, PassiveObserver
 from cloudchamber.monitor.positions import PositionChoice, Positions
 from cloudchamber.monitor.probe import Probe
 from cloudchamber.monitor.schedule import Schedule, as_schedule, positive_whole, sparser
+from cloudchamber.monitor.wanted import available
 from cloudchamber.monitor.wrappers import device_of_model, unwrapped
 
 _log = logging.getLogger("cloudchamber")

@@ -19,22 +19,21 @@ from torch import Tensor
 
 from cloudchamber._core.errors import require
 from cloudchamber._core.record import Observation
-from cloudchamber.anatomy import FIELDS_OF_PASSES, Capture, LayerSnapshot, Passive, PassivePass, Plan, undisturbed
+from cloudchamber.anatomy import Capture, LayerSnapshot, Passive, PassivePass, Plan, undisturbed
 from cloudchamber.anatomy.quiet import without_autocast
 from cloudchamber.measures import Measure
 from cloudchamber.measures.partials import Partial
-from cloudchamber.monitor.at_once import AtOnce, Known
+from cloudchamber.monitor.at_once import Known
 from cloudchamber.monitor.evaluate import (
     Place,
-    fields_needed,
     finished_partials,
     partial_sums,
     scalars,
     shortened_sums,
 )
-from cloudchamber.monitor.history import with_history
 from cloudchamber.monitor.labels import Labels, joined_labels
 from cloudchamber.monitor.observer import Observer
+from cloudchamber.monitor.wanted import Wanted, available
 
 _log = logging.getLogger("cloudchamber")
 MOST_PENDING = 64
@@ -43,50 +42,6 @@ MOST_SUMS = 2**22
 """How many bytes of sums wait at most before they are shortened: what fits a cache."""
 MOST_BYTES = 2**26
 """How many bytes of features and gradients wait at most before they are summed up."""
-
-
-def available(measure: Measure) -> bool:
-    """Whether a training batch's own pass shows what a measure takes."""
-    fields = fields_needed([measure]) - {"initial_weight"}
-    own = measure.scope == "layer" and not measure.shuffled and measure.subset != "samples"
-    return own and fields <= FIELDS_OF_PASSES
-
-
-def is_streamed(measure: Measure) -> bool:
-    """Whether what is heavy of a measure is a small sum over one tensor."""
-    return measure.partials is not None and available(measure)
-
-
-@dataclass(frozen=True)
-class _Wanted:
-    """What is taken at a step.
-
-    Attributes:
-        streamed: the measures whose sums are taken while the pass runs.
-        whole: those that take whole tensors, after it.
-        held: the fields that these take.
-    """
-
-    streamed: tuple[Measure, ...]
-    whole: tuple[Measure, ...]
-    held: frozenset[str]
-
-    @classmethod
-    def of(cls, due: Sequence[Measure], observer: Observer) -> _Wanted:
-        """Divide the measures: what is held anyway need not be summed up beforehand."""
-        held = with_history(fields_needed(m for m in due if not is_streamed(m)), observer.history)
-        streamed = tuple(m for m in due if is_streamed(m) and held.isdisjoint(fields_needed([m])))
-        return cls(streamed, tuple(m for m in due if m not in streamed), held & FIELDS_OF_PASSES)
-
-    @cached_property
-    def fields(self) -> frozenset[str]:
-        """The fields that are summed up."""
-        return fields_needed(self.streamed) & FIELDS_OF_PASSES
-
-    @cached_property
-    def at_once(self) -> AtOnce | None:
-        """How all streamed measures are finished in one call; None where there is none."""
-        return AtOnce.of(self.streamed)
 
 
 @dataclass(slots=True)
@@ -137,7 +92,7 @@ class PassiveObserver:
     pending: list[_Step] = field(default_factory=list)
     done: list[Observation] = field(default_factory=list)
     overwritten: set[str] = field(default_factory=set)
-    _wanted: dict[bool, _Wanted] = field(default_factory=dict)
+    _wanted: dict[bool, Wanted] = field(default_factory=dict)
     _bytes: int = 0
     _shortened: int = 0
     _summed: int = 0
@@ -147,11 +102,11 @@ class PassiveObserver:
         """The place of each layer in the record, by key."""
         return {key: number for number, key in enumerate(self.observer.evaluation.layers)}
 
-    def wanted(self, *, images: bool) -> _Wanted:
+    def wanted(self, *, images: bool) -> Wanted:
         """What is taken at a step, with or without what is taken at image steps only."""
         if images not in self._wanted:
             due = [m for m in self.observer.evaluation.measures if available(m) and m.due(images=images, rare=images)]
-            self._wanted[images] = _Wanted.of(due, self.observer)
+            self._wanted[images] = Wanted.of(due, self.observer)
         return self._wanted[images]
 
     def add(self, step: _Step) -> None:
@@ -227,7 +182,7 @@ class BatchPass:
         self,
         of: PassiveObserver,
         step: int,
-        wanted: _Wanted,
+        wanted: Wanted,
         labels: Labels | None,
         scale: float | None,
         epoch: float | None,
