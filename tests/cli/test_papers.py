@@ -81,7 +81,7 @@ MISUSE = {
     "both": (["run", "mlp2024/tab1", "--all"], 2, "--all"),
     "scale": (["run", "mlp2024/tab1", "--scale", "huge"], 2, "laptop"),
     "unknown": (["run", "mlp2024/tab9"], 2, "mlp2024/tab"),
-    "to be built": (["show", "xu2024/fig2"], 2, "to be built"),
+    "to be built": (["show", next(item.id for item in entries() if not item.built)], 2, "to be built"),
     "no data": (["run", "mlp2024/tab1", "--plain"], 1, "cifar10"),
 }
 

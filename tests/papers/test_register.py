@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from cloudchamber import InvalidInput
-from cloudchamber.papers import chosen, entries, entry, load_exhibit
+from cloudchamber.papers import Study, chosen, entries, entry, load_exhibit
 from cloudchamber.papers.register import PAPERS
 
 BUILT = [item for item in entries() if item.built]
@@ -37,8 +37,15 @@ def test_a_built_exhibit_is_what_its_place_says_and_its_claims_name_their_source
 @pytest.mark.parametrize("item", BUILT, ids=lambda item: item.id)
 def test_a_laptop_run_has_the_seeds_that_its_claims_take(item):
     exhibit = load_exhibit(item)
-    seeds = {recipe.seed for recipe in exhibit.recipes("laptop").values()}
+    seeds = {seed for what in exhibit.recipes("laptop").values() for seed in _seeds(what)}
     assert max(claim.seeds for claim in exhibit.claims) <= len(seeds)
+
+
+def _seeds(what):
+    """A recipe has one seed; a study has one, or so many."""
+    if not isinstance(what, Study):
+        return {what.seed}
+    return range(what.settings["seeds"]) if "seeds" in what.settings else {what.settings["seed"]}
 
 
 def test_a_misspelt_exhibit_names_the_nearest():

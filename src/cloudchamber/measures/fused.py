@@ -61,7 +61,7 @@ def fused_mean_cosines(
 
     Source: mlp2024, Section 2, in O(nd).
 
-    >>> fused_mean_cosines([torch.ones(3, 2)]) in (None, [1.0])
+    >>> fused_mean_cosines([torch.ones(3, 4)]) in (None, [1.0])
     True
     """
     functions, rows = _functions(), [_plain(each) for each in (*vectors, *by_class)]
