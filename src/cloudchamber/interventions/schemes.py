@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
@@ -33,9 +34,9 @@ class Fans(NamedTuple):
 
 
 class _Scheme(Config):
+    @abstractmethod
     def deviation(self, fans: Fans) -> float:
         """The standard deviation of the weights of a layer."""
-        raise NotImplementedError
 
     def bias_deviation(self, fans: Fans) -> float:  # noqa: ARG002 - a scheme may need them
         """The standard deviation of its biases; 0 = they are zero."""
