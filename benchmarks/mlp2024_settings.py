@@ -40,6 +40,25 @@ MNIST: dict[str, tuple[str, ...]] = {
     "pixels/255, γ = 0.8 (taken)": (),
     "pixels/255, γ = 0.7": ("initialization.variance_scale=0.7",),
 }
+GRADIENTS: dict[str, tuple[str, ...]] = {
+    "γ = 0.3": ("initialization.variance_scale=0.3",),
+    "γ = 0.25 (taken)": (),
+    "γ = 0.2": ("initialization.variance_scale=0.2", "steps=4000"),
+}
+"""the longer the plateau, the more alike the gradients?"""
+CENSUS: dict[str, tuple[str, ...]] = {
+    "Xavier, γ = 1": ("initialization.variance_scale=1.0",),
+    "Xavier, γ = 0.7": ("initialization.variance_scale=0.7",),
+    "Xavier, γ = 0.5 (taken)": (),
+    "Xavier, γ = 0.3": ("initialization.variance_scale=0.3",),
+    "PyTorch's own": ("initialization.name=pytorch_default",),
+}
+"""initializations of the 7-layer MLP of 128 neurons on Census"""
+LATE: dict[str, tuple[str, ...]] = {
+    "7 layers, 512 wide": ("model.depth=7", "steps=6000"),
+    "7 layers, 256 wide": ("model.depth=7", "model.width=256", "steps=6000"),
+}
+"""networks of Figure 12, trained three times as long"""
 BATCH, CENTERING = "norms.name=batch_norm", "norms.name=centering_norm"
 NORMS: dict[str, tuple[DataName, tuple[str, ...]]] = {
     "cifar10, batch norm, running averages": ("cifar10", (BATCH,)),
@@ -49,6 +68,7 @@ NORMS: dict[str, tuple[DataName, tuple[str, ...]]] = {
     "mnist, centering, the samples' own": ("mnist", (CENTERING, "observe.mode=train")),
 }
 """data and overrides: what a norm divides by while features are observed"""
+CENSUS_LAYERS = ("linear2", "linear3", "linear4", "linear5")
 NORM_STEPS, NORMS_SHOWN = 200, (0, 10, 20, 50, 100, 200)
 LOOKS, CLOSE, FAR = 100, 20, 3.0
 
@@ -120,6 +140,40 @@ def mnist(setting: str) -> dict[str, Any]:
     return row
 
 
+def gradients(setting: str) -> dict[str, Any]:
+    """Return the highest gradient cosine of each layer until the loss leaves and 100 steps on, on CIFAR-10."""
+    run = RunCache.of_user().run(mlp("cifar10", "laptop", *GRADIENTS[setting]))
+    left, curves = _phases(run, RULE.drop).loss_marker, run.record.gradient_cosine
+    hidden = [f"linear{layer}" for layer in range(1, 9)]
+    return {"loss begins": left, **{name: _rise_and_fall(curves.sel(layer=name), left) for name in hidden}}
+
+
+def late(setting: str) -> dict[str, Any]:
+    """Return the feature cosine of layer 3 on MNIST at the start, at its highest, and now and then after it."""
+    curve = RunCache.of_user().run(mlp("mnist", "laptop", *LATE[setting])).record.feature_cosine.sel(layer="linear3")
+    later = {str(step): float(curve.sel(step=step)) for step in (2000, 4000, 6000)}
+    return {"start": float(curve[0]), "top": float(curve.max()), "top at": int(curve.idxmax("step")), **later}
+
+
+def census(setting: str) -> dict[str, Any]:
+    """Return what an initialization on Census shows of Figures 2 and 14: ends, and cosines by layer."""
+    run = RunCache.of_user().run(mlp("adult", "laptop", "model.depth=7", *CENSUS[setting]))
+    phases, record = find_phases(run.record, layer="linear3", rule=RULE), run.record
+    phase = phases.named("first phase")
+    row: dict[str, Any] = {"loss begins": phases.loss_marker, "end": None if phase is None else phase.stop}
+    for name in ("feature_cosine", "gradient_cosine"):
+        row[name] = {
+            layer: _rise_and_fall(record[name].sel(layer=layer), phases.loss_marker) for layer in CENSUS_LAYERS
+        }
+    return row
+
+
+def _rise_and_fall(curve: xr.DataArray, left: int | None) -> list[float]:
+    """Return a similarity at the start, its highest until the loss leaves and 100 steps on, and its last."""
+    until = None if left is None else left + 100
+    return [float(curve[0]), float(curve.sel(step=slice(0, until)).max()), float(curve[-1])]
+
+
 def norms(setting: str) -> dict[str, Any]:
     """Return the feature cosine of layer 3 at a few early steps of a network with norms."""
     data, overrides = NORMS[setting]
@@ -131,6 +185,9 @@ def norms(setting: str) -> dict[str, Any]:
 PARTS: dict[str, tuple[Callable[[str], dict[str, Any]], list[str]]] = {
     "strengths": (strengths, list(STRENGTHS)),
     "mnist": (mnist, list(MNIST)),
+    "gradients": (gradients, list(GRADIENTS)),
+    "late": (late, list(LATE)),
+    "census": (census, list(CENSUS)),
     "norms": (norms, list(NORMS)),
 }
 

@@ -81,7 +81,7 @@ def _losses(ax: Axes, shown: xr.Dataset) -> None:
     _phase(ax, int(shown.attrs["end"]))
     ax.set_title("(c) loss on 500 training samples", loc="left", fontsize="medium")
     ax.set_xlabel("iteration")
-    ax.legend(frameon=False, fontsize="small")
+    ax.legend(frameon=False, fontsize="small", ncols=2, loc="lower left")
 
 
 def _features(ax: Axes, one: xr.Dataset, end: int) -> None:

@@ -10,7 +10,7 @@ from cloudchamber.papers.cache import Run
 from cloudchamber.papers.exhibit import Exhibit, Measured, Scale
 from cloudchamber.papers.mlp2024 import six_panels
 from cloudchamber.papers.mlp2024.first_phase import NOT_OVER, end_of_phase
-from cloudchamber.papers.mlp2024.recipes import SETTINGS, DataName, seeds, series, shortened
+from cloudchamber.papers.mlp2024.recipes import SETTINGS, seeds, series, shortened
 from cloudchamber.training import Recipe
 
 LAYER = "linear3"
@@ -22,10 +22,7 @@ NETWORKS = {
     "7 layers, 256 wide": ("model.depth=7", "model.width=256"),
 }
 SHALLOW = tuple(name for name in NETWORKS if name.startswith("7"))
-LAPTOP_STEPS: dict[DataName, dict[str, int]] = {
-    "cifar10": dict.fromkeys(SHALLOW, 1500),
-    "mnist": dict.fromkeys(SHALLOW, 1000),
-}
+LAPTOP_STEPS = dict.fromkeys(SHALLOW, 1500)
 CLAIMS = (
     *six_panels.claims("mlp2024, Figure 11", len(NETWORKS), seeds=1),
     Claim(
@@ -45,7 +42,7 @@ CLAIMS = (
 
 def recipes(scale: Scale) -> dict[str, Recipe]:
     """Return the four networks with each seed."""
-    return series("cifar10", scale, shortened(NETWORKS, scale, LAPTOP_STEPS["cifar10"]), seeds(scale, laptop=1))
+    return series("cifar10", scale, shortened(NETWORKS, scale, LAPTOP_STEPS), seeds(scale, laptop=1))
 
 
 def measure(runs: Mapping[str, Run]) -> Measured:

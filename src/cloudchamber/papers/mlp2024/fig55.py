@@ -70,7 +70,7 @@ def _networks(title: str) -> dict[str, tuple[str, ...]]:
 
 def _steps(data: DataName, title: str) -> dict[str, int]:
     """At laptop: 1000 for centered networks; those without norm as in Figures 11 and 12, which share them."""
-    shared = {f"{title}: 7 layers": of["7 layers, 512 wide"] for name, of in fig11.LAPTOP_STEPS.items() if name == data}
+    shared = {f"{title}: 7 layers": fig11.LAPTOP_STEPS["7 layers, 512 wide"]} if data == "cifar10" else {}
     return {f"{title}: {name}, {CENTERED}": LAPTOP_STEPS for name in DEPTHS} | shared
 
 
