@@ -42,9 +42,11 @@ def show(*ids: str) -> None:
 
 def overview(paper: str) -> None:
     """Print how many exhibits of a paper stand how."""
-    found = {item.name: result_of(item) for item in listed(paper).values()}
-    run = {name: result for name, result in found.items() if result is not None}
-    print(f"Of the paper's {len(found)} figures and tables {len(run)} have been run:\n")
+    found = {item: result_of(item) for item in listed(paper).values()}
+    run = {item.name: result for item, result in found.items() if result is not None}
+    sections = sum(item.is_section for item in found)
+    words = f"{len(found) - sections} figures and tables{f' and {sections} sections' if sections else ''}"
+    print(f"Of the paper's {words} {len(run)} have been run:\n")
     standings = dict.fromkeys(result.standing for result in run.values())
     of = {standing: [name for name, result in run.items() if result.standing == standing] for standing in standings}
     table(["stands", "how many", "which"], [[standing, len(names), ", ".join(names)] for standing, names in of.items()])

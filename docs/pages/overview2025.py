@@ -82,10 +82,13 @@ show("overview2025/fig8", "overview2025/fig9")
 show("overview2025/fig10")
 
 # %% [markdown]
-# ### How many samples a network needs (Section 7.1)
-#
-# Not run.
-#
-# ### Making a condensed network small (Section 7.3)
-#
-# Not run.
+# ### How many samples a network needs
+
+# %%
+show("overview2025/section7.1")
+
+# %% [markdown]
+# ### Making a condensed network small
+
+# %%
+show("overview2025/section7.3")

@@ -25,10 +25,10 @@ def cli(monkeypatch, capsys, tmp_path):
     return call
 
 
-def test_list_names_all_98_and_marks_the_built_ones(cli):
+def test_list_names_all_98_and_two_sections_and_marks_the_built_ones(cli):
     code, out, _ = cli("list")
     assert code == 0
-    assert len(out.splitlines()) == 98
+    assert len(out.splitlines()) == 98 + 2
     assert cli("list", "xu2024")[1].count("\n") == 6
     assert "built" in cli("list", "mlp2024/tab1")[1]
 
@@ -49,7 +49,7 @@ def test_check_prints_all_98_and_writes_the_gallery(cli, tmp_path):
     code, out, _ = cli("check")
     assert code == 0
     assert all(f"{item.id} " in out for item in entries())
-    assert "98 exhibits" in out
+    assert "98 exhibits and 2 sections" in out
     assert "not run: to be built" in out
     assert (tmp_path / "results" / "index.html").is_file()
 

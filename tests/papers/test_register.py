@@ -1,4 +1,4 @@
-"""The register: 98 exhibits, every built one in its place, and errors that help."""
+"""The register: 98 figures and tables and two sections, every built one in its place, and errors that help."""
 
 from collections import Counter
 
@@ -12,8 +12,15 @@ BUILT = [item for item in entries() if item.built]
 
 
 def test_there_are_98_exhibits_as_many_of_each_paper_as_it_has():
-    assert Counter(item.paper for item in entries()) == {"mlp2024": 63, "zhou2022": 19, "overview2025": 10, "xu2024": 6}
-    assert len({item.id for item in entries()}) == 98
+    figures = [item for item in entries() if not item.is_section]
+    assert Counter(item.paper for item in figures) == {"mlp2024": 63, "zhou2022": 19, "overview2025": 10, "xu2024": 6}
+    assert len({item.id for item in figures}) == 98
+
+
+def test_sections_are_counted_apart_and_have_modules():
+    sections = {item.id: item for item in entries() if item.is_section}
+    assert list(sections) == ["overview2025/section7.1", "overview2025/section7.3"]
+    assert sections["overview2025/section7.1"].module == "cloudchamber.papers.overview2025.section7_1"
 
 
 def test_every_paper_has_all_figures_from_the_first_to_the_last():

@@ -85,7 +85,9 @@ def ledger_text(lines: Sequence[Line]) -> str:
 def tally(lines: Sequence[Line]) -> str:
     """Return how many exhibits stand how, in words."""
     counts = Counter(line.state for line in lines)
-    return f"{len(lines)} exhibits: {', '.join(f'{count} {state}' for state, count in counts.most_common())}"
+    sections = sum(line.entry.is_section for line in lines)
+    of = f"{len(lines) - sections} exhibits{f' and {sections} sections' if sections else ''}"
+    return f"{of}: {', '.join(f'{count} {state}' for state, count in counts.most_common())}"
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -1,4 +1,7 @@
-"""The register of all exhibits of the four papers, the built ones and those that are still to be built."""
+"""The register of all exhibits of the four papers, the built ones and those that are still to be built.
+
+Sections with experiments of their own but no figure are exhibits too, counted apart from the figures and tables.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +23,11 @@ PAPERS = ("mlp2024", "zhou2022", "overview2025", "xu2024")
 
 @dataclass(frozen=True)
 class Entry:
-    """A figure or table of a paper.
+    """A figure or table of a paper, or a section without one.
 
     Attributes:
         paper: key of the paper.
-        name: "fig1", "tab1".
+        name: "fig1", "tab1", "section7.1".
         title: what it shows.
         statement: what must hold.
     """
@@ -42,7 +45,12 @@ class Entry:
     @property
     def module(self) -> str:
         """The module that builds it, if there is one."""
-        return f"cloudchamber.papers.{self.paper}.{self.name}"
+        return f"cloudchamber.papers.{self.paper}.{self.name.replace('.', '_')}"
+
+    @property
+    def is_section(self) -> bool:
+        """Whether it is a section, none of the figures and tables."""
+        return self.name.startswith("section")
 
     @property
     def built(self) -> bool:
@@ -52,10 +60,10 @@ class Entry:
 
 @cache
 def entries() -> tuple[Entry, ...]:
-    """Return all 98 exhibits, paper by paper, in the papers' order.
+    """Return all 98 figures and tables and 2 sections, paper by paper, in the papers' order.
 
-    >>> len(entries())
-    98
+    >>> len(entries()), sum(item.is_section for item in entries())
+    (100, 2)
     """
     return tuple(
         Entry(paper, name, title, statement)
