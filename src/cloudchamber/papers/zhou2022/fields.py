@@ -119,7 +119,7 @@ def draw(shown: xr.Dataset) -> Figure:
     figure, axes = plt.subplots(rows, columns, figsize=(1.9 * columns, 2.0 * rows), layout="constrained", squeeze=False)
     for place, ax in enumerate(axes.ravel()):
         if place < shown.sizes["panel"]:
-            _draw_one(ax, shown.isel(panel=place))
+            draw_panel(ax, shown.isel(panel=place))
         else:
             ax.set_visible(False)
     figure.supxlabel("w", fontsize="small")
@@ -127,7 +127,8 @@ def draw(shown: xr.Dataset) -> Figure:
     return figure
 
 
-def _draw_one(ax: Axes, one: xr.Dataset) -> None:
+def draw_panel(ax: Axes, one: xr.Dataset) -> None:
+    """Draw one panel of a picture."""
     reach = float(one.reach)
     axis = np.linspace(-reach, reach, _GRID)
     x, y = np.meshgrid(axis, axis, indexing="ij")
