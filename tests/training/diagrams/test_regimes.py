@@ -221,6 +221,13 @@ def test_samples():
     assert y.tolist() == pytest.approx((x[:, 0] ** 2).tolist())
 
 
+def test_small_digits_need_no_files():
+    x, y = samples("digits", 30)
+    assert x.shape == (30, 65)
+    assert float(x[:, :-1].square().sum(1).mean()) == pytest.approx(1.0)
+    assert y.tolist()[:4] == [1.0, -1.0, 1.0, -1.0]  # 0, 1, 2, 3
+
+
 @pytest.mark.skipif(not available("mnist"), reason="MNIST is not in CLOUDCHAMBER_DATA: NOT TESTED")
 def test_digits_of_mnist():
     x, y = samples("mnist", 50)

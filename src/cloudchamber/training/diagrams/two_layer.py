@@ -17,7 +17,7 @@ from cloudchamber.theory.coordinates import TWO_LAYER_POINTS
 from cloudchamber.theory.regime import Regime, boundary_distance, regime
 from cloudchamber.training.diagrams.plan import Values, Widths, as_axis, chunks_by_size, gathered, grid
 from cloudchamber.training.diagrams.regimes import agreement, named_points, regimes
-from cloudchamber.training.diagrams.samples import SampleSet, samples
+from cloudchamber.training.diagrams.samples import INPUTS, SampleSet, samples
 from cloudchamber.training.flow.exponential import Exponential
 from cloudchamber.training.flow.gradient_flow import gradient_flow
 from cloudchamber.training.flow.stops import LossRatio
@@ -41,7 +41,7 @@ class TwoLayerOptions(Config):
     seeds: Annotated[int, Field(ge=2)] = 3
     """networks of each width at each point; their scatter gives the standard errors"""
     data: SampleSet = "line"
-    """line: x even in [−½, ½], y = x²; mnist: even or odd digits"""
+    """line: x even in [−½, ½], y = x²; mnist: even or odd digits; digits: the same without files"""
     samples: PositiveInt = 4
     loss_ratio: Annotated[float, Field(gt=0, lt=1)] = 1e-6
     """the flow ends when the loss is this part of the first one; RD is the largest up to there"""
@@ -52,7 +52,7 @@ class TwoLayerOptions(Config):
 
 def plan(options: TwoLayerOptions) -> list[Chunk]:
     """Return chunks of networks of one width."""
-    inputs = 2 if options.data == "line" else 785
+    inputs = INPUTS[options.data]
     return chunks_by_size(
         _axes(options),
         size="width",
