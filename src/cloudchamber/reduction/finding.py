@@ -11,8 +11,8 @@ NAMED = 3
 def merge_finding(summary: Summary) -> Finding:
     """Return what merging came to as a finding: which layers, by how much the output changes."""
     plan, error = summary.plan, summary.error
-    named = sorted(plan.layers, key=lambda each: each.after / each.before)[:NAMED]
-    layers = ", ".join(f"{1 - each.after / each.before:.0%} of the neurons of {each.name}" for each in named)
+    named = sorted(plan.layers, key=lambda each: -each.gone)[:NAMED]
+    layers = ", ".join(f"{each.gone:.0%} of the {each.unit} of {each.name}" for each in named)
     layers += f" (and some of {len(plan.layers) - NAMED} more layers)" if len(plan.layers) > NAMED else ""
     if not plan.layers:
         return Finding(
@@ -36,7 +36,7 @@ def merge_finding(summary: Summary) -> Finding:
         evidence=(
             Evidence("parameters after merging", summary.parameters[1], summary.parameters[0], "before"),
             Evidence("relative change of the output", error.relative, plan.tolerance, "allowed"),
-            *(Evidence(f"neurons of {each.name}", each.after, each.before, "before") for each in plan.layers),
+            *(Evidence(f"{each.unit} of {each.name}", each.after, each.before, "before") for each in plan.layers),
         ),
         advice=("Load the narrow network with `cc.load_merged`; some updates win back what the merge changed.",),
         source="overview2025, Section 7.3",

@@ -59,7 +59,7 @@ def moments_of(
         forward: how it is called.
         spaces: whose readers are watched.
     """
-    sums = {reader.key: _Sum(reader, space.size) for space in spaces for reader in space.readers.values()}
+    sums = {reader.key: _ReaderSum(reader, space.size) for space in spaces for reader in space.readers.values()}
     with torch.no_grad(), plain_transformers(), _watched(model, list(sums.values())):
         output = forward(model, inputs)
     return {key: each.moments() for key, each in sums.items()}, output
@@ -87,13 +87,33 @@ def longest_inputs(model: nn.Module, inputs: Any, forward: Any, layers: Sequence
     return longest
 
 
-class _Sum:
-    """Adds up moments while the model runs."""
+class Sum:
+    """Adds up moments of h channels while a model runs."""
 
-    def __init__(self, reader: Reader, size: int) -> None:
-        self.reader, self._rows = reader, 0
+    def __init__(self, size: int) -> None:
+        self._rows = 0
         self._limit = int(min(MOST_ROWS, max(FEWEST_ROWS, MOST_WORK / (size + 1) ** 2)))
         self._second = torch.zeros(size + 1, size + 1, dtype=torch.float64)
+
+    def add(self, rows: Float[Tensor, "n h"]) -> None:
+        """Add rows, of which only some are taken where they are many."""
+        if len(rows) > self._limit:
+            rows = rows[torch.linspace(0, len(rows) - 1, self._limit, dtype=torch.float64).long()]
+        rows = torch.cat([rows, rows.new_ones(len(rows), 1)], 1).to("cpu", torch.float64)
+        self._second.addmm_(rows.T, rows)
+        self._rows += len(rows)
+
+    def moments(self) -> Moments:
+        """Return the moments of all rows so far."""
+        return Moments(self._second / max(self._rows, 1), self._rows)
+
+
+class _ReaderSum(Sum):
+    """Adds up what a reader reads."""
+
+    def __init__(self, reader: Reader, size: int) -> None:
+        super().__init__(size)
+        self.reader = reader
 
     def before(self, _: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
         self._add(args[0] if args else next(iter(kwargs.values())))
@@ -103,19 +123,11 @@ class _Sum:
 
     def _add(self, tensor: Tensor) -> None:
         axis = self.reader.axis
-        rows = type(axis)(axis.dim % tensor.ndim, axis.outer, axis.inner).split(tensor.detach()).flatten(0, -2)
-        if len(rows) > self._limit:
-            rows = rows[torch.linspace(0, len(rows) - 1, self._limit, dtype=torch.float64).long()]
-        rows = torch.cat([rows, rows.new_ones(len(rows), 1)], 1).to("cpu", torch.float64)
-        self._second.addmm_(rows.T, rows)
-        self._rows += len(rows)
-
-    def moments(self) -> Moments:
-        return Moments(self._second / max(self._rows, 1), self._rows)
+        self.add(type(axis)(axis.dim % tensor.ndim, axis.outer, axis.inner).split(tensor.detach()).flatten(0, -2))
 
 
 @contextmanager
-def _watched(model: nn.Module, sums: Sequence[_Sum]) -> Iterator[None]:
+def _watched(model: nn.Module, sums: Sequence[_ReaderSum]) -> Iterator[None]:
     handles = []
     for each in sums:
         module = model.get_submodule(each.reader.module)

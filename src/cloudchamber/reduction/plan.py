@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import isnan
 from typing import Any
@@ -11,17 +11,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cloudchamber._core.errors import require
 from cloudchamber.anatomy import default_forward, undisturbed
 from cloudchamber.anatomy.batch import copy_of, device_of
 from cloudchamber.reduction.change import Change
 from cloudchamber.reduction.folding import closed_sum, least_squares
 from cloudchamber.reduction.grouping import Groups, Reading
-from cloudchamber.reduction.moments import moments_of
+from cloudchamber.reduction.heads import HeadChange
+from cloudchamber.reduction.moments import Moments, moments_of
 from cloudchamber.reduction.outputs import Difference, difference, numbers_of
 from cloudchamber.reduction.weights import importance
 
 Forward = Callable[[nn.Module, Any], Any]
+AnyChange = Change | HeadChange
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class LayerPlan:
         bound_for_every_input: the same, not relative, for every input of the layer no longer than the longest example;
             NaN where nothing is known.
         change: what is done.
+        unit: "neurons" or "heads"; of heads, what consumes them is not looked at by itself, so that bounds are NaN.
     """
 
     name: str
@@ -59,17 +61,23 @@ class LayerPlan:
     bound: float
     changed: float
     bound_for_every_input: float
-    change: Change = field(repr=False)
+    change: AnyChange = field(repr=False)
+    unit: str = "neurons"
+
+    @property
+    def gone(self) -> float:
+        """Share of the neurons or heads that go."""
+        return 1 - self.after / self.before
 
     def __str__(self) -> str:
         parts = [f"{self.merged} merged ({self.copies} of them copies for every input)" if self.merged else ""]
         parts.append(f"{self.constant} constant" if self.constant else "")
         what = ", ".join(part for part in parts if part)
         everywhere = "" if isnan(self.bound_for_every_input) else f", any input ≤ {self.bound_for_every_input:.1e}"
-        return (
-            f"  {self.name}: {self.before} → {self.after}; {what}; {self.how}; "
-            f"next layer changes by {self.changed:.1e} ≤ {self.bound:.1e}{everywhere}"
-        )
+        said = [f"{self.before} → {self.after}{' heads' * (self.unit == 'heads')}", what, self.how]
+        if not isnan(self.changed):
+            said.append(f"next layer changes by {self.changed:.1e} ≤ {self.bound:.1e}{everywhere}")
+        return f"  {self.name}: {'; '.join(part for part in said if part)}"
 
 
 @dataclass(frozen=True)
@@ -78,7 +86,7 @@ class Plan:
 
     Attributes:
         layers: those that get narrower.
-        kept: those that could but are not condensed, by name, with their widths.
+        kept: those that could but are not condensed, by name, with their widths (or numbers of heads).
         skipped: those whose neurons have to stay, by name, with the reason.
         tolerance: the largest relative change of the output that was allowed.
         expected: how far the narrow network is from the given one on examples that were held out.
@@ -98,7 +106,7 @@ class Plan:
         rows = [str(layer) for layer in self.layers]
         if not rows:
             rows = ["  nothing: no layer is condensed within this tolerance, so the model is left as it is"]
-        rows += [f"  {name}: {width} neurons, not condensed" for name, width in self.kept]
+        rows += [f"  {name}: {width}, not condensed" for name, width in self.kept]
         rows += [f"  {name}: left alone, {reason}" for name, reason in self.skipped]
         before, after = self.parameters
         held = f"{self.examples[1]} held out" if self.examples[1] else "none held out"
@@ -169,7 +177,7 @@ class Summary:
             "" if isnan(self.error.agreement) else f", {self.error.agreement:.1%} of the samples get the same class"
         )
         rows = [
-            f"{_gone(each):.0%} of the neurons of {each.name} act as copies ({each.before} → {each.after})"
+            f"{each.gone:.0%} of the {each.unit} of {each.name} act as copies ({each.before} → {each.after})"
             for each in self.plan.layers
         ]
         if not rows:
@@ -180,10 +188,6 @@ class Summary:
             f"{agreement}); {share:.0%} fewer parameters ({self.parameters[0]} → {self.parameters[1]})"
         )
         return "\n".join(rows)
-
-
-def _gone(layer: LayerPlan) -> float:
-    return 1 - layer.after / layer.before
 
 
 class evaluated:  # noqa: N801 - a context
@@ -204,7 +208,7 @@ class evaluated:  # noqa: N801 - a context
             module.training = flag
 
 
-def narrowed(model: nn.Module, changes: list[Change]) -> nn.Module:
+def narrowed(model: nn.Module, changes: Sequence[AnyChange]) -> nn.Module:
     """Return a changed copy of a model, in the mode in which the model is."""
     small = copy.deepcopy(model)
     for change in changes:
@@ -228,17 +232,19 @@ def count(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _refitted(plan: Plan, model: nn.Module, inputs: Any, forward: Forward) -> list[Change]:
+def _refitted(plan: Plan, model: nn.Module, inputs: Any, forward: Forward) -> list[AnyChange]:
     """The plan's changes with outgoing weights for a model, of the plan's groups and ways."""
-    spaces = [layer.change.space for layer in plan.layers]
+    spaces = [layer.change.space for layer in plan.layers if isinstance(layer.change, Change)]
     moments, _ = moments_of(model, copy_of(inputs), forward, spaces)
-    changes = []
-    for layer in plan.layers:
-        space, groups, folds = layer.change.space, Groups(layer.labels, layer.change.origin), {}
-        for key, reader in space.readers.items():
-            reading = Reading(moments[key], moments[key], importance(model, reader), bool(reader.bias))
-            fit = least_squares if layer.change.folds[key].how == "least squares" else closed_sum
-            folds[key] = fit(reading, groups)
-        changes.append(replace(layer.change, folds=folds))
-    require(len(changes) == len(plan.layers), "every layer is found", len(changes), "plan anew")
-    return changes
+    return [_refitted_layer(layer, layer.change, model, moments) for layer in plan.layers]
+
+
+def _refitted_layer(layer: LayerPlan, change: AnyChange, model: nn.Module, moments: Mapping[str, Moments]) -> AnyChange:
+    if isinstance(change, HeadChange):  # needs nothing but the weights
+        return change
+    groups, folds = Groups(layer.labels, change.origin), {}
+    for key, reader in change.space.readers.items():
+        reading = Reading(moments[key], moments[key], importance(model, reader), bool(reader.bias))
+        fit = least_squares if change.folds[key].how == "least squares" else closed_sum
+        folds[key] = fit(reading, groups)
+    return replace(change, folds=folds)

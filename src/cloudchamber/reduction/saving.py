@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict
+from math import isnan, nan
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,16 @@ from cloudchamber._core.errors import DamagedFile, FileAccess, InvalidInput
 from cloudchamber._core.files import atomic_path, make_folder, write_text
 from cloudchamber.anatomy.channels import Axis, Part, Reader, Space, Tensors
 from cloudchamber.reduction.change import Change, Fold
+from cloudchamber.reduction.heads import HeadChange, host_from_json, host_to_json
+from cloudchamber.reduction.heads.blocks import HeadGroups
 from cloudchamber.reduction.outputs import Difference
-from cloudchamber.reduction.plan import LayerPlan, Plan, Summary
+from cloudchamber.reduction.plan import AnyChange, LayerPlan, Plan, Summary
 
 WEIGHTS, FOLDS, PLAN = "weights.safetensors", "plan.safetensors", "plan.json"
-VERSION = 1
-_SAID = ("name", "before", "after", "merged", "constant", "copies", "distance", "how", "bound", "changed")
+VERSION = 2
+_SAID = ("name", "unit", "before", "after", "merged", "constant", "copies", "distance", "how")
+_BOUNDS = ("bound", "changed", "bound_for_every_input")
+"""NaN where nothing is known, which is null in JSON."""
 
 
 def save_merged(model: nn.Module, summary: Summary, folder: Path | str) -> Path:
@@ -132,10 +137,13 @@ def _folds(plan: Plan) -> dict[str, Tensor]:
     """Per layer and reader what a consumer makes of the channels: a factor each, or the matrix of those not kept."""
     held: dict[str, Tensor] = {}
     for number, layer in enumerate(plan.layers):
-        for place, fold in enumerate(layer.change.folds.values()):
-            name, removed = f"{number}.{place}", _removed(layer.change)
-            dense = fold.how == "least squares"
-            held[f"{name}.matrix"] = (fold.matrix[removed] if dense else fold.matrix.sum(1)).contiguous()
+        change = layer.change
+        if isinstance(change, HeadChange):
+            continue
+        for place, fold in enumerate(change.folds.values()):
+            name, dense = f"{number}.{place}", fold.how == "least squares"
+            stored = fold.matrix[_removed(change)] if dense else fold.matrix.sum(1)
+            held[f"{name}.matrix"] = stored.contiguous()
             held[f"{name}.shift"] = fold.shift.contiguous()
     return held
 
@@ -146,18 +154,26 @@ def _removed(change: Change) -> Tensor:
     return removed
 
 
+def _change_to_json(change: AnyChange) -> dict[str, Any]:
+    if isinstance(change, HeadChange):
+        groups = change.groups
+        widths = {"queries": groups.queries, "values": groups.values}
+        return {"host": host_to_json(change.host), "heads": change.before, "kept": groups.kept.tolist(), **widths}
+    return {
+        "origin": change.origin.tolist(),
+        "ways": {key: fold.how for key, fold in change.folds.items()},
+        "space": {**asdict(change.space), "functions": sorted(change.space.functions)},
+    }
+
+
 def _to_json(summary: Summary) -> dict[str, Any]:
     plan = summary.plan
     layers = [
         {
             **{name: getattr(layer, name) for name in _SAID},
-            "bound_for_every_input": None
-            if layer.bound_for_every_input != layer.bound_for_every_input
-            else layer.bound_for_every_input,
+            **{name: None if isnan(getattr(layer, name)) else getattr(layer, name) for name in _BOUNDS},
             "labels": layer.labels.tolist(),
-            "origin": layer.change.origin.tolist(),
-            "ways": {key: fold.how for key, fold in layer.change.folds.items()},
-            "space": {**asdict(layer.change.space), "functions": sorted(layer.change.space.functions)},
+            **_change_to_json(layer.change),
         }
         for layer in plan.layers
     ]
@@ -180,7 +196,21 @@ def _from_json(held: dict[str, Any], folds: dict[str, Tensor]) -> Summary:
 
 
 def _layer(number: int, held: dict[str, Any], folds: dict[str, Tensor]) -> LayerPlan:
-    labels, origin = torch.tensor(held["labels"]), torch.tensor(held["origin"])
+    labels = torch.tensor(held["labels"])
+    change = _heads(held, labels) if "host" in held else _neurons(number, held, labels, folds)
+    said: dict[str, Any] = {name: held[name] for name in _SAID}
+    said |= {name: nan if held[name] is None else held[name] for name in _BOUNDS}
+    return LayerPlan(**said, labels=labels, change=change)
+
+
+def _heads(held: dict[str, Any], labels: Tensor) -> HeadChange:
+    heads, queries, values = held["heads"]
+    groups = HeadGroups(labels, torch.tensor(held["kept"]), held["queries"], held["values"])
+    return HeadChange(host_from_json(held["host"]), (heads, queries, values), groups)
+
+
+def _neurons(number: int, held: dict[str, Any], labels: Tensor, folds: dict[str, Tensor]) -> Change:
+    origin = torch.tensor(held["origin"])
     change = Change(_space(held["space"]), origin, {})
     for place, (key, how) in enumerate(held["ways"].items()):
         matrix = torch.zeros(len(labels), len(origin), dtype=torch.float64)
@@ -192,9 +222,7 @@ def _layer(number: int, held: dict[str, Any], folds: dict[str, Tensor]) -> Layer
             member = labels >= 0
             matrix[member, labels[member]] = stored[member]
         change.folds[key] = Fold(matrix, folds[f"{number}.{place}.shift"], how)
-    everywhere = held["bound_for_every_input"]
-    bound = torch.nan if everywhere is None else everywhere
-    return LayerPlan(**{name: held[name] for name in _SAID}, labels=labels, change=change, bound_for_every_input=bound)
+    return change
 
 
 def _space(held: dict[str, Any]) -> Space:

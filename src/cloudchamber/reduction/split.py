@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import torch
@@ -15,16 +15,18 @@ from cloudchamber.anatomy import default_forward, undisturbed
 from cloudchamber.anatomy.batch import device_of
 from cloudchamber.anatomy.channels import Space, find_channels
 from cloudchamber.reduction.change import Change, Fold, replace_tensor
+from cloudchamber.reduction.heads import Host, find_hosts, split_heads
 from cloudchamber.reduction.outputs import few
 from cloudchamber.reduction.plan import Forward, evaluated
 
 Tie = Literal["equal", "shares", "outputs", "inputs"]
+Numbers = int | Sequence[int]
 
 
 def split_neurons(
     model: nn.Module,
     example_inputs: Any,
-    copies: Mapping[str, int | Sequence[int]],
+    copies: Mapping[str, Numbers],
     *,
     tie: Tie = "equal",
     noise: float = 0.1,
@@ -45,7 +47,8 @@ def split_neurons(
     Args:
         model: any module that `merge_neurons` takes; not changed.
         example_inputs: a few samples as the model takes them; only how it is called matters.
-        copies: for layers by name, how many copies of every neuron, or of each one.
+        copies: for layers by name, how many copies of every neuron, or of each one; for attentions, of heads, which are
+            split by "equal" or "shares".
         tie: how the copies differ.
         noise: relative size of what is added, for "outputs" and "inputs".
         seed: of what is random.
@@ -65,10 +68,14 @@ def split_neurons(
     wide = copy.deepcopy(model)
     with undisturbed(device_of(example_inputs)), evaluated(copy.deepcopy(model)) as held:
         spaces = find_channels(held, few(example_inputs), forward).spaces
+        hosts = {host.module: host for host in find_hosts(held, few(example_inputs), forward)[0]}
     random = generator(seed, "split")
     for layer, numbers in copies.items():
-        space = _space_of(spaces, layer)
-        origin = _origin(space, layer, numbers)
+        if layer in hosts:
+            _split_heads(wide, hosts[layer], numbers, tie, random)
+            continue
+        space = _space_of(spaces, layer, hosts)
+        origin = _origin(space.size, layer, numbers)
         share = _shares(origin, tie, random)
         matrix = torch.zeros(space.size, len(origin), dtype=torch.float64)
         matrix[origin, torch.arange(len(origin))] = share
@@ -79,9 +86,18 @@ def split_neurons(
     return wide
 
 
-def _space_of(spaces: Sequence[Space], layer: str) -> Space:
+def _split_heads(model: nn.Module, host: Host, numbers: Numbers, tie: Tie, random: torch.Generator) -> None:
+    require(
+        tie in ("equal", "shares"), "`tie` of heads is 'equal' or 'shares'", tie, "split other layers by themselves"
+    )
+    origin = _origin(host.read(model).size[0], host.module, numbers, "heads")
+    split_heads(model, host, origin, _shares(origin, tie, random))
+
+
+def _space_of(spaces: Sequence[Space], layer: str, hosts: Iterable[str]) -> Space:
     found = next((space for space in spaces if layer in space.makers), None)
     can = [name for space in spaces if not space.pinned and space.readers for name in space.makers]
+    can += hosts
     require(found is not None, f"`copies` names layers that can be split: {', '.join(can)}", layer, "choose among them")
     assert found is not None
     reason = found.pinned or ("" if found.readers else "nobody consumes it")
@@ -89,11 +105,11 @@ def _space_of(spaces: Sequence[Space], layer: str) -> Space:
     return found
 
 
-def _origin(space: Space, layer: str, numbers: int | Sequence[int]) -> Tensor:
-    each = [numbers] * space.size if isinstance(numbers, int) else list(numbers)
-    fits = len(each) == space.size and all(isinstance(number, int) and number >= 1 for number in each)
-    require(fits, f"every one of the {space.size} neurons of {layer} has 1 copy or more", numbers, "use 2 to double it")
-    return torch.arange(space.size).repeat_interleave(torch.tensor(each))
+def _origin(size: int, layer: str, numbers: Numbers, unit: str = "neurons") -> Tensor:
+    each = [numbers] * size if isinstance(numbers, int) else list(numbers)
+    fits = len(each) == size and all(isinstance(number, int) and number >= 1 for number in each)
+    require(fits, f"every one of the {size} {unit} of {layer} has 1 copy or more", numbers, "use 2 to double it")
+    return torch.arange(size).repeat_interleave(torch.tensor(each))
 
 
 def _shares(origin: Tensor, tie: Tie, random: torch.Generator) -> Tensor:

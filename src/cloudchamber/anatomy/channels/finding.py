@@ -46,7 +46,7 @@ def find_channels(model: nn.Module, inputs: Any, forward: Forward) -> Channels:
     >>> [(space.name, space.size, space.pinned) for space in found.spaces]
     [('0', 8, ''), ('2', 2, "what it computes is the model's output")]
     """
-    seen = _Calls(model)
+    seen = Calls(model)
     with torch.no_grad(), plain_transformers(), seen.hooked():
         forward(model, inputs)
         parts = list(traced_parts(model, seen.first))
@@ -73,7 +73,7 @@ def plain_transformers() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(before)
 
 
-class _Calls:
+class Calls:
     """What each module was called with first, and how often."""
 
     def __init__(self, model: nn.Module) -> None:
