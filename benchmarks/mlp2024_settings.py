@@ -49,8 +49,8 @@ GRADIENTS: dict[str, tuple[str, ...]] = {
 CENSUS: dict[str, tuple[str, ...]] = {
     "Xavier, γ = 1": ("initialization.variance_scale=1.0",),
     "Xavier, γ = 0.7": ("initialization.variance_scale=0.7",),
-    "Xavier, γ = 0.5 (taken)": (),
-    "Xavier, γ = 0.3": ("initialization.variance_scale=0.3",),
+    "Xavier, γ = 0.5": ("initialization.variance_scale=0.5",),
+    "Xavier, γ = 0.3 (taken)": (),
     "PyTorch's own": ("initialization.name=pytorch_default",),
 }
 """initializations of the 7-layer MLP of 128 neurons on Census"""

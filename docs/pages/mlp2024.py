@@ -46,6 +46,25 @@ overview("mlp2024")
 show("mlp2024/fig1", "mlp2024/fig11", "mlp2024/fig12", "mlp2024/fig2")
 
 # %% [markdown]
+# How alike the gradients within a class become depends on the layer and on how long the plateau lasts. The cosine at
+# the start → its highest until the loss has left → at the end; 9 layers of 512 on CIFAR-10, seed 0:
+
+# %% show
+extra = json.loads(Path("benchmarks/results/mlp2024_settings.json").read_text())
+layers = [f"linear{layer}" for layer in range(1, 9)]
+table(
+    ("gradients, by γ", "loss leaves", *layers),
+    [(setting, *values(row, ["loss begins", *layers])) for setting, row in extra["gradients"].items()],
+)
+
+# %% [markdown]
+# The shallower networks of Figure 12 take longer for their features to part. Feature cosine of layer 3 on MNIST:
+
+# %% show
+columns = ("start", "top", "top at", "2000", "4000", "6000")
+table(("network, seed 0", *columns), [(setting, *values(row, columns)) for setting, row in extra["late"].items()])
+
+# %% [markdown]
 # Samples against samples, at a few steps: high blocks at the end of the first phase, structure after it.
 
 # %%
@@ -56,6 +75,25 @@ show("mlp2024/fig8", "mlp2024/fig9")
 
 # %%
 show("mlp2024/fig14")
+
+# %% [markdown]
+# Whether features rise hangs on the initialization: PyTorch's own has biases, which make all samples alike in the upper
+# layers from the start. 7 layers of 128, seed 0; start → highest until the loss has left → at the end:
+
+# %% show
+shown = ("linear2", "linear3", "linear4")
+table(
+    ("initialization", "loss leaves", *(f"features, {name}" for name in shown), "gradients, linear3"),
+    [
+        (
+            setting,
+            *values(row, ["loss begins"]),
+            *values(row["feature_cosine"], shown),
+            *values(row["gradient_cosine"], ["linear3"]),
+        )
+        for setting, row in extra["census"].items()
+    ],
+)
 
 # %% [markdown]
 # ## 2. A common direction
@@ -98,7 +136,6 @@ table(("table, seed 0", "steps", "S_primary", "S_primary/η", "largest S_k", "sm
 # Then the steps over which the loss begins to fall, and another learning rate:
 
 # %% show
-extra = json.loads(Path("benchmarks/results/mlp2024_settings.json").read_text())
 quantities = ("primary", "noise", "primary / rate", "noise / rate", "ratio", "growth", "s_1/s_2")
 head = ("S_primary", "S_k", "S_primary/η", "S_k/η", "smallest ratio", "layer 6 over 2", "s_1/s_2")
 table(

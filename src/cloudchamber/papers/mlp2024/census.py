@@ -19,10 +19,17 @@ from cloudchamber.training import Recipe
 LAYER = "linear3"
 NETWORKS = {f"{depth} layers": (f"model.depth={depth}",) for depth in (6, 7, 8)}
 SETTINGS = (
-    "ReLU MLPs of 128 neurons a layer, SGD, lr 0.1, batch 1000, Xavier with γ = 0.5 (docs/mlp2024.md shows others); "
+    "ReLU MLPs of 128 neurons a layer, SGD, lr 0.1, batch 1000, Xavier with γ = 0.3 (docs/mlp2024.md shows others); "
     "UCI Adult, 15000 training samples, as many of each class (unbalanced, the best constant output is a class's "
     "share, and no plateau is to be seen); the depths are our choice (the legend is lost). Similarities are of 500 "
     "training samples, losses of 2000. One seed at laptop."
+)
+
+EXPLANATION = (
+    "Gradients within a class rise from 0.48 to 0.96 (7 layers) and stay there: with two classes the output gradients "
+    "of a class are parallel whatever has been learned, and with none of five initializations do those of layer 3 end "
+    "below 0.83 (docs/mlp2024.md). With PyTorch's own initialization, taken at first, the features of layer 5 start at "
+    "0.997, because its biases make all samples alike, and only fall."
 )
 
 

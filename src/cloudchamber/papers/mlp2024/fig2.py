@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from cloudchamber.claims import Claim
 from cloudchamber.papers.cache import Run
 from cloudchamber.papers.exhibit import Exhibit, Measured, Scale
-from cloudchamber.papers.mlp2024 import six_panels
+from cloudchamber.papers.mlp2024 import census, six_panels
 from cloudchamber.papers.mlp2024.fig1 import NETWORKS as DEPTHS
 from cloudchamber.papers.mlp2024.first_phase import end_of_phase
 from cloudchamber.papers.mlp2024.recipes import SETTINGS, mlp, seeds
@@ -119,4 +119,5 @@ EXHIBIT = Exhibit(
     measure=measure,
     draw=draw,
     settings=f"{SETTINGS} Census as in Figure 14, 7 layers. One seed at laptop.",
+    explanation=f"Census: {census.EXPLANATION}",
 )

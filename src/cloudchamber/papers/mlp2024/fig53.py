@@ -12,4 +12,5 @@ EXHIBIT = Exhibit(
     measure=census.measure,
     draw=six_panels.draw,
     settings=census.SETTINGS,
+    explanation=census.EXPLANATION,
 )

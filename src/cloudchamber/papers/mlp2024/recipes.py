@@ -13,7 +13,7 @@ DataName = Literal["cifar10", "mnist", "tiny_imagenet_50", "adult"]
 SETTINGS = (
     "ReLU MLP, SGD, batch 100, cross entropy; random crop and flip for CIFAR-10 and Tiny ImageNet; lr 0.1, on MNIST "
     "0.01. The paper does not state its default initialization: Xavier, with γ = 0.25 and inputs of deviation 1 on "
-    "images in colour, with γ = 0.8 and pixels/255 on MNIST, with γ = 0.5 on Census (docs/papers.md shows others). "
+    "images in colour, with γ = 0.8 and pixels/255 on MNIST, with γ = 0.3 on Census (docs/papers.md shows others). "
     "The first phase ends where the loss begins to decrease (5 %), or where the features are most alike if that is "
     "soon after. Similarities are of 500 training samples, equally many of each class, not augmented."
 )
@@ -28,7 +28,7 @@ _DATA: dict[DataName, tuple[str, ...]] = {
     ),
     "adult": (
         *("data.name=adult", "data.samples=15000", "data.balanced=true", "batch_size=1000", "model.width=128"),
-        *("initialization.variance_scale=0.5", "optimizer.lr=0.1"),
+        *("initialization.variance_scale=0.3", "optimizer.lr=0.1"),
     ),
 }
 _STEPS: dict[DataName, int] = {"cifar10": 2500, "tiny_imagenet_50": 8000, "mnist": 2000, "adult": 4000}
