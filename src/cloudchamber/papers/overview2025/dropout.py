@@ -104,7 +104,7 @@ def effective_orientations(parameters: Float[Tensor, "3 m"], *, signed: bool) ->
         parameters: rows w, b, a.
         signed: False counts lines (an odd activation's neurons (w, b, a) and (−w, −b, −a) are the same).
 
-    >>> w_b_a = torch.tensor([[1.0, 0.0, -2.0], [0.0, 1.0, 0.01], [1.0, 2.0, 1.0]])
+    >>> w_b_a = torch.tensor([[1.0, 0.0, -2.0], [0.0, 1.0, 0.01], [1.0, 3.0, 1.0]])
     >>> round(effective_orientations(w_b_a, signed=False), 3)
     2.0
     """
