@@ -6,12 +6,12 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from cloudchamber.papers.overview2025.orientations import FINAL
+from cloudchamber.papers.overview2025.orientations import CUT, FINAL, KINKS, bending_at
 from cloudchamber.plot.colors import ACCENT, ALARM, INK, MUTED
 
 _TICKS = (-180, -90, 0, 90, 180)
-_LEAST_END = 0.05
 
 
 def draw(shown: xr.Dataset) -> Figure:
@@ -20,16 +20,15 @@ def draw(shown: xr.Dataset) -> Figure:
 
     columns = shown.sizes["shown"]
     figure = plt.figure(figsize=(2.0 * columns, 6.4), layout="constrained")
-    rows = figure.add_gridspec(3, 12, height_ratios=[1, 0.8, 1.1])
-    wide = 12 // columns
+    first, every = figure.subfigures(2, 1, height_ratios=[1.8, 1.1], squeeze=False)[:, 0]
+    axes = first.subplots(2, columns, squeeze=False, height_ratios=[1, 0.8])
     for place in range(columns):
         one = shown.isel(shown=place)
-        top, middle = (figure.add_subplot(rows[row, wide * place : wide * (place + 1)]) for row in (0, 1))
-        _neurons(top, one, labelled=place == 0)
-        _output(middle, one, labelled=place == 0)
-    _counts(figure.add_subplot(rows[2, :4]), shown)
-    _ends(figure.add_subplot(rows[2, 4:8]), shown)
-    _static(figure.add_subplot(rows[2, 8:]), shown)
+        _neurons(axes[0, place], one, labelled=place == 0)
+        _output(axes[1, place], one, labelled=place == 0)
+    below = every.subplots(1, 3)
+    for ax, drawn in zip(below, (_counts, _ends, _static), strict=True):
+        drawn(ax, shown)
     return figure
 
 
@@ -79,16 +78,17 @@ def _counts(ax: Axes, shown: xr.Dataset) -> None:
 
 
 def _ends(ax: Axes, shown: xr.Dataset) -> None:
-    """Where the moving neurons of each seed end."""
-    for angle in FINAL:
-        ax.axvline(angle, color=MUTED, lw=0.5, alpha=0.6)
-    strong = shown.end_amplitude.values >= _LEAST_END * shown.end_amplitude.max("neuron").values[:, None]
+    """Where the moving neurons of each seed end, over the orientations that bend where the target does."""
+    for angle in bending_at(KINKS):
+        for side in (0, 180):
+            ax.axvline((angle + side + 180) % 360 - 180, color=MUTED, lw=0.5, alpha=0.6)
+    strong = shown.end_amplitude.values >= CUT * shown.end_amplitude.max("neuron").values[:, None]
     seeds = np.broadcast_to(np.arange(shown.sizes["seed"])[:, None], strong.shape)
-    for seed, angle in zip(seeds[strong], shown.end_angle.values[strong], strict=True):
-        ax.plot(angle, seed, "|", color=ACCENT, ms=5)
+    ax.plot(shown.end_angle.values[strong], seeds[strong], "|", color=ACCENT, ms=5)
     ax.set_ylabel("seed", fontsize="x-small")
+    ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     _angle_axis(ax)
-    ax.set_title("where moving neurons end; lines: first run", fontsize="small", color=INK)
+    ax.set_title("where moving neurons end; lines: bends of the target", fontsize="small", color=INK)
 
 
 def _static(ax: Axes, shown: xr.Dataset) -> None:

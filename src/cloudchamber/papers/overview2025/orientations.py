@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -21,6 +22,11 @@ CUT = 0.05
 """neurons below this part of the largest amplitude are not counted"""
 FINAL = (-163.0, 17.0, 135.0, 141.0, 158.0, 180.0)
 """where a first run of the paper's setting ended, in degrees"""
+
+KINKS = (-0.3, 0.0, 0.4, 0.8)
+"""where the target bends"""
+EDGES = (-1.0, 1.0)
+"""of the data; a neuron that bends there is linear on them"""
 
 Degrees = Float[np.ndarray, " k"]
 
@@ -94,6 +100,28 @@ def mismatch(ends: Degrees, *, lines: bool = False) -> float:
     measure = apart_as_lines if lines else apart
     table = np.array([measure(ends, wanted) for wanted in FINAL])
     return float(max(table.min(0).max(), table.min(1).max())) if len(ends) else math.inf
+
+
+def bending_at(places: Sequence[float]) -> Degrees:
+    """Return the orientation of a neuron that bends at x and grows to the right, in degrees; 180° off, to the left.
+
+    >>> bending_at([0.0, 1.0])
+    array([ -0., -45.])
+    """
+    return np.degrees(np.arctan2(-np.array(places), 1.0))
+
+
+def fits_target(ends: Degrees) -> bool:
+    """Whether each bend of the target has an orientation within 3°, and each orientation is one of these or an edge's.
+
+    >>> fits_target(np.array([17.0, -163.0, 0.0, 158.0, 141.0, 135.0])), fits_target(np.array([17.0, 0.0, 158.0]))
+    (True, False)
+    """
+    kinks, allowed = (
+        np.array([apart_as_lines(ends, wanted) for wanted in bending_at(places)]) <= DEGREES
+        for places in (KINKS, KINKS + EDGES)
+    )
+    return bool(kinks.any(1).all() and allowed.any(0).all())
 
 
 def share_at_list(found: xr.Dataset) -> Float[np.ndarray, " seed"]:

@@ -31,7 +31,7 @@ def unpacked(found: xr.Dataset, name: str) -> xr.Dataset:
     kept = found.drop_dims([dim for dim in found.dims if not str(dim).startswith(prefix)])
     kept = kept.drop_vars([key for key in kept.variables if not str(key).startswith(prefix)])
     names = {key: str(key).removeprefix(prefix) for key in {*kept.variables, *kept.dims}}
-    return kept.rename(names).assign_attrs(json.loads(found.attrs[f"{_ATTRIBUTES}{name}"])).drop_encoding()
+    return kept.rename(names).drop_attrs().assign_attrs(json.loads(found.attrs[f"{_ATTRIBUTES}{name}"]))
 
 
 def _names(name: str, part: xr.Dataset) -> dict[str, str]:

@@ -13,19 +13,25 @@ from cloudchamber.plot.colors import INK, class_colors
 
 TWO, THREE, MNIST, SLOPES = "two layers", "three layers", "two layers on MNIST", "two layers, γ' = 0"
 
+_EXPLAINED = (
+    "Line: theory's boundary.\nCircles: named initializations.\nDots: the 95 % interval of the slope\nholds 0, or there "
+    "is no slope.\nCrosses: against theory, beyond the interval.\nWhite: no slope, too few networks fitted."
+)
+
 
 def draw(shown: xr.Dataset) -> Figure:
     """Draw two layers and the slopes, MNIST, three layers, from top to bottom."""
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(3, 3, figsize=(13.5, 11.5), layout="constrained", squeeze=False)
+    figure, axes = plt.subplots(3, 3, figsize=(11.5, 9.5), layout="constrained", squeeze=False)
     for row, name in enumerate((TWO, MNIST, THREE)):
         one = unpacked(shown, name)
         for column, layer in enumerate(one.layer.values.tolist()):
             ax = phase_diagram(one, layer=layer, ax=axes[row, column])
             ax.set_title(f"{name}: {layer} layer", loc="left", fontsize="medium", color=INK)
     _distances(axes[0, 2], unpacked(shown, SLOPES))
-    axes[1, 2].set_visible(False)
+    axes[1, 2].set_axis_off()
+    axes[1, 2].text(0, 0.5, _EXPLAINED, fontsize="small", color=INK, va="center")
     return figure
 
 
