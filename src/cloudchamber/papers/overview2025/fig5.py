@@ -126,15 +126,15 @@ def measure(runs: Mapping[str, StudyRun]) -> Measured:
         "boundary": [float(np.mean(np.abs(crossings(found[TWO]))))],
     }
     why = {f"signs, {name}, {layer}": _missing(found[name], layer) for name in _LAYERS for layer in _LAYERS[name]}
-    return Measured(numbers, packed({name: _kept(one, networks=name == SLOPES) for name, one in found.items()}), why)
+    return Measured(numbers, packed({name: _kept(name, one) for name, one in found.items()}), why)
 
 
-def _kept(found: xr.Dataset, *, networks: bool) -> xr.Dataset:
+def _kept(name: str, found: xr.Dataset) -> xr.Dataset:
     """What is drawn and what was counted; RD of single networks only where it is drawn."""
-    names = ["relative_distance"] if networks else ["boundary"]
-    names += [str(key) for key in found.data_vars if str(key).startswith("named_")]
-    cells = ["fitted", "slope", "slope_error", "slope_interval", "regime", "predicted_regime", "margin"]
-    return found[[*cells, *names, *(["boundary_distance"] if "boundary_distance" in found else [])]]
+    if name == SLOPES:
+        return found[["slope", "slope_error", "relative_distance"]]
+    named = [str(key) for key in found.data_vars if str(key).startswith("named_")]
+    return found[["fitted", "slope", "slope_interval", "regime", "predicted_regime", "margin", "boundary", *named]]
 
 
 def _right(found: xr.Dataset, name: str, layer: str) -> list[float]:

@@ -15,6 +15,7 @@ from cloudchamber.training import Exponential, LossRatio, TwoLayerNets, gradient
 TARGETS: dict[str, Callable[[Tensor], Tensor]] = {
     "½ tanh(3x + 1)": lambda x: torch.tanh(3 * x + 1) / 2,
     "sin(2x + ½)": lambda x: torch.sin(2 * x + 0.5),
+    "½ tanh(3x)": lambda x: torch.tanh(3 * x) / 2,
 }
 _MOST_STEPS = 5000
 

@@ -15,7 +15,7 @@ def draw(shown: xr.Dataset) -> Figure:
 
     rows, scales = shown.sizes["goal"], shown.sizes["gamma"]
     figure, axes = plt.subplots(
-        rows, scales + 2, figsize=(1.9 * (scales + 2), 2.4 * rows), layout="constrained", squeeze=False
+        rows, scales + 2, figsize=(1.8 * (scales + 2), 2.1 * rows), layout="constrained", squeeze=False
     )
     for row in range(rows):
         one = shown.isel(goal=row)
@@ -29,7 +29,7 @@ def draw(shown: xr.Dataset) -> Figure:
 
 def _neurons(ax: Axes, one: xr.Dataset) -> None:
     strong = one.contribution / one.contribution.max()
-    ax.scatter(one.angle, one.amplitude, s=3 + 30 * strong, color=ACCENT, alpha=0.6, lw=0)
+    ax.scatter(one.angle, one.amplitude, s=3 + 30 * strong, color=ACCENT, alpha=0.6, lw=0, rasterized=True)
     ax.set_title(f"γ = {float(one.gamma):g}: {int(one.lines[0])} lines", fontsize="small", color=INK)
     ax.set_xlim(-190, 190)
     ax.set_xticks([-180, -90, 0, 90, 180])

@@ -47,28 +47,42 @@ def draw(shown: xr.Dataset) -> Figure:
     )
     near_zero = shown.drop_dims("panel").rename(field_panel="panel")
     for row in range(rows):
-        fields.draw_panel(axes[row, 0], near_zero.isel(panel=row))
-        axes[row, 0].set_title(f"{str(shown.field_panel.values[row]).split(', ')[0]}: field near 0", fontsize="small")
-        axes[row, 0].set_xlabel("w", fontsize="x-small")
-        axes[row, 0].set_ylabel("b", fontsize="x-small")
+        _field(axes[row, 0], near_zero.isel(panel=row))
         for column in range(panels):
             _amplitudes(axes[row, 1 + column], shown.isel(panel=panels * row + column))
     return figure
+
+
+def _field(ax: Axes, one: xr.Dataset) -> None:
+    """The field near 0, with all neurons drawn at one length."""
+    fields.draw_panel(ax, one)
+    ax.set_title(f"{str(one.panel.item()).split(', ')[0]}: field near 0", fontsize="x-small", color=INK, pad=14)
+    ax.locator_params(nbins=3)
+    ax.ticklabel_format(style="sci", scilimits=(0, 0))
+    ax.xaxis.get_offset_text().set_fontsize("xx-small")
+    ax.yaxis.get_offset_text().set_fontsize("xx-small")
+    ax.set_xlabel("w", fontsize="x-small")
+    ax.set_ylabel("b", fontsize="x-small")
+    ax.legend(fontsize="xx-small", frameon=False, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 0.99))
 
 
 def _amplitudes(ax: Axes, one: xr.Dataset) -> None:
     for place, color in enumerate((ALARM, ACCENT)):
         for angle in one.predicted.values[place]:
             ax.axvline(angle, color=color, lw=0.8, alpha=0.6)
-    ax.scatter(one.first_angle, one.first_amplitude, s=4, color=MUTED, lw=0, alpha=0.6, label="start")
+    ax.scatter(one.first_angle, one.first_amplitude, s=4, color=MUTED, lw=0, alpha=0.6, label="start", rasterized=True)
     for chosen, color, word in ((one.positive, ALARM, "a > 0"), (~one.positive, ACCENT, "a < 0")):
-        ax.scatter(one.angle[chosen], one.amplitude[chosen], s=10, color=color, lw=0, alpha=0.7, label=word)
+        ax.scatter(
+            one.angle[chosen], one.amplitude[chosen], s=10, color=color, lw=0, alpha=0.7, label=word, rasterized=True
+        )
     ax.set_yscale("log")
     ax.set_xlim(-185, 185)
     ax.set_xticks([-180, -90, 0, 90, 180])
-    ax.set_title(str(one.panel.item()), fontsize="x-small", color=INK)
+    ax.set_title(str(one.panel.item()), fontsize="x-small", color=INK, pad=14)
     ax.set_xlabel("orientation in degrees", fontsize="x-small")
     ax.set_ylabel("amplitude √(w² + b²)", fontsize="x-small")
     ax.tick_params(labelsize="xx-small")
-    ax.legend(fontsize="xx-small", frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.5, 1.02))
+    ax.legend(
+        fontsize="xx-small", frameon=False, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 0.99), columnspacing=1
+    )
     ax.spines[["top", "right"]].set_visible(False)
