@@ -37,8 +37,8 @@ _DEGREES = 3.0
 _NEAR = math.cos(math.radians(_DEGREES))
 _LINE = 0.95
 _ADDED = (
-    "added after the first run: with the first target one neuron fits it, on a line of its own, while most neurons stay "
-    "on that of the initial stage; for an odd target both lines are b = 0"
+    "added after the first run: with the first target one neuron fits it, on a line of its own, while most neurons "
+    "stay on that of the initial stage; for an odd target both lines are b = 0"
 )
 
 
