@@ -108,10 +108,12 @@ def exact(name: str) -> dict[str, Any]:
         copies: dict[str, Any] = {"stem": 2, "block1.conv1": 3, "block2.conv1": 2}
         for _ in range(3):  # so that the norms have seen something
             model(x)
-    elif name == "transformer":
+    elif name.startswith("transformer"):
         layer = nn.TransformerEncoderLayer(32, 4, 64, batch_first=True, activation="gelu")
         model, x = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False), torch.randn(100, 8, 32)
         copies = {"layers.0.linear1": 2, "layers.1.linear1": 3}
+        if name.endswith("heads"):
+            copies = {"layers.0.self_attn": 2, "layers.1.self_attn": 3}
     else:
         act = activations[name]
         model = nn.Sequential(nn.Linear(20, 40), act(), nn.Linear(40, 30), act(), nn.Linear(30, 5))
@@ -309,7 +311,7 @@ def main() -> None:
             measure(kept, f"latency {net}", lambda net=net: latency(net, kept[f"beside {net} 0"]["widths"]))
         return
     folder = Path(sys.argv[1])
-    for name in ("relu", "leaky relu", "tanh", "gelu", "linear", "residual", "transformer"):
+    for name in ("relu", "leaky relu", "tanh", "gelu", "linear", "residual", "transformer", "transformer, heads"):
         measure(kept, f"exact {name}", lambda name=name: exact(name))
     for seed in SEEDS:
         for net in NETS:

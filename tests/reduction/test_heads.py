@@ -4,6 +4,9 @@ import hypothesis.strategies as st
 import pytest
 import torch
 from hypothesis import given, settings
+from models_zoo import Attention
+from reduction.attentions import Apart, ByHead, Causal, Counted, NoAttention, Stream, Strict
+from reduction.merging_cases import widths
 from torch import nn
 
 import cloudchamber as cc
@@ -73,8 +76,7 @@ def rewritten(attention, x):
     return model["inner"]
 
 
-@pytest.mark.parametrize("batch_first", [True, False])
-@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(("batch_first", "bias"), [(True, True), (False, False)])
 def test_attention_of_any_heads_computes_what_torchs_does(batch_first, bias):
     attention = nn.MultiheadAttention(8, 4, bias=bias, batch_first=batch_first).double().eval()
     for parameter in attention.parameters():
@@ -220,3 +222,70 @@ def test_heads_are_found_in_the_order_of_the_model():
     model, x, _, _ = made("encoder")
     hosts, _ = find_hosts(model, x, default_forward)
     assert [host.module for host in hosts] == ["layers.0.self_attn", "layers.1.self_attn"]
+
+
+def written(attention):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = Stream(attention).double().eval()
+        for parameter in model.parameters():
+            nn.init.normal_(parameter, std=0.5)
+    return model, drawn(0, 40, 3, 8)
+
+
+@pytest.mark.parametrize("attention", [Apart, Counted, Causal, ByHead, lambda: Attention(8, 4, causal=True)])
+def test_attention_as_people_write_it_is_merged_back_and_rebuilt(attention, tmp_path):
+    model, x = written(attention)
+    wide = cc.split_neurons(model, x, {"attention": [2, 1, 3, 1]}, tie="shares")
+    assert torch.allclose(wide(x), model(x), atol=1e-12)
+    small, summary = cc.merge_neurons(wide, x, tolerance=0)
+    assert (summary.plan.layers[0].before, summary.plan.layers[0].after) == (7, 4)
+    assert summary.error.relative < 1e-13
+    assert widths(small) == widths(model)
+    assert small.state_dict().keys() == model.state_dict().keys()
+    cc.save_merged(small, summary, tmp_path)
+    again = cc.load_merged(tmp_path, lambda: cc.split_neurons(written(attention)[0], x, {"attention": [2, 1, 3, 1]}))
+    assert torch.equal(again(x), small(x))
+    assert torch.equal(again.double().train().eval()(x[:5, :2]), small(x[:5, :2]))  # samples and positions are free
+
+
+def test_fewer_heads_drop_out_in_training_as_before():
+    model, x = written(Causal)
+    with torch.no_grad():
+        model.attention.c_attn.weight[16:18] = 0.0
+        model.attention.c_attn.bias[16:18] = 0.0  # a head that adds nothing
+    small, summary = cc.merge_neurons(model, x, tolerance=0)
+    assert summary.plan.layers[0].constant == 1
+    assert small.attention.n_head == 3
+    assert small.attention.c_proj.in_features == 6
+    assert not torch.allclose(small.train()(x), model.eval()(x), atol=1e-3)
+    with torch.no_grad():
+        mean, wanted = torch.stack([small(x) for _ in range(300)]).mean(0), model(x)
+    assert float((mean - wanted).norm() / wanted.norm()) < 0.1
+    assert torch.allclose(small.eval()(x), model(x), atol=1e-12)
+
+
+@pytest.mark.parametrize(("attention", "named"), [(Strict, "other numbers"), (NoAttention, None)])
+def test_what_is_no_attention_or_does_not_run_stays(attention, named):
+    model, x = written(attention)
+    hosts, skipped = find_hosts(model, x, default_forward)
+    assert not hosts
+    assert (named or "") in dict(skipped).get("attention", "")
+    assert bool(skipped) == bool(named)
+
+
+def test_weights_that_are_shared_keep_their_heads():
+    model, x = written(Apart)
+    model.attention.k.weight = model.attention.q.weight
+    assert "shares weights" in dict(find_hosts(model, x, default_forward)[1])["attention"]
+
+
+def test_heads_of_a_small_initialization_are_one():
+    model, x = written(Apart)
+    with torch.no_grad():  # all look everywhere alike, and what they add has the rank of one
+        model.attention.q.weight.mul_(1e-6)
+        model.attention.q.bias.mul_(1e-6)
+        model.attention.v.weight.copy_(model.attention.v.weight[:2].repeat(4, 1))
+    small, summary = cc.merge_neurons(model, x, tolerance=1e-4)
+    assert small.attention.num_heads == 1
+    assert summary.error.relative < 1e-4

@@ -103,27 +103,34 @@ def _trace(name: str, module: nn.Module, call: Call, boxes: set[nn.Module]) -> t
     while True:
         tracer = _Tracer(boxes)
         try:
-            graph = tracer.trace(module, _constants(module, call))
+            graph = tracer.trace(module, constants_of(module, call))
         except Exception as error:  # the user's code, run with proxies, can raise anything
             if not tracer.stack or tracer.stack[-1] in boxes or isinstance(tracer.stack[-1], nn.ModuleList):
                 return None, f"its flow cannot be traced ({type(error).__name__})"
             boxes.add(tracer.stack[-1])
             continue
         try:
-            return Traced(name, module, graph, _values(module, graph, call)), ""
+            return Traced(name, module, graph, values_of(module, graph, call)), ""
         except Exception as error:  # and the graph, run with the values of one part's call
             return None, f"its graph does not run ({type(error).__name__})"
 
 
-def _arguments(module: nn.Module, call: Call) -> dict[str, Any]:
+def symbolic_graph(module: nn.Module, constants: dict[str, Any]) -> fx.Graph:
+    """Trace a module; raises what its code raises at proxies."""
+    return _Tracer(set()).trace(module, constants)
+
+
+def arguments_of(module: nn.Module, call: Call) -> dict[str, Any]:
+    """Return what a module is called with, by name, defaults included."""
     bound = inspect.signature(module.forward).bind(*call.args, **call.kwargs)
     bound.apply_defaults()
     return dict(bound.arguments)
 
 
-def _constants(module: nn.Module, call: Call) -> dict[str, Any]:
+def constants_of(module: nn.Module, call: Call) -> dict[str, Any]:
+    """Return the arguments of a call that are no tensors but plain values."""
     plain = (bool, int, float, str, type(None))
-    return {name: value for name, value in _arguments(module, call).items() if isinstance(value, plain)}
+    return {name: value for name, value in arguments_of(module, call).items() if isinstance(value, plain)}
 
 
 class _Recorder(fx.Interpreter):
@@ -140,9 +147,14 @@ class _Recorder(fx.Interpreter):
         return result
 
 
-def _values(module: nn.Module, graph: fx.Graph, call: Call) -> dict[fx.Node, Any]:
+def values_of(module: nn.Module, graph: fx.Graph, call: Call) -> dict[fx.Node, Any]:
+    """Run a graph with what its module was called with; return what each node was, tensors as their shapes."""
     recorder = _Recorder(fx.GraphModule(module, graph))
-    given = _arguments(module, call)
-    targets = [str(node.target).lstrip("*") for node in graph.nodes if node.op == "placeholder"]
-    recorder.run(*[given[target if target in given else target.rsplit("_", 1)[0]] for target in targets])
+    recorder.run(*inputs_of(graph, arguments_of(module, call)))
     return recorder.values
+
+
+def inputs_of(graph: fx.Graph, given: dict[str, Any]) -> list[Any]:
+    """Return what a graph is run with, from arguments by name; those of plain values have numbers behind theirs."""
+    targets = [str(node.target).lstrip("*") for node in graph.nodes if node.op == "placeholder"]
+    return [given[target if target in given else target.rsplit("_", 1)[0]] for target in targets]

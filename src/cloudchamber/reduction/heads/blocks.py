@@ -83,6 +83,11 @@ def split(blocks: Blocks, origin: Int[Tensor, " g"], shares: Float[Tensor, " g"]
     )
 
 
+def with_another(blocks: Blocks) -> Blocks:
+    """Return the heads and the first once more."""
+    return Blocks(*(torch.cat([each, each[:1]]) for each in (blocks.q, blocks.k, blocks.v, blocks.o)))
+
+
 def _scores(blocks: Blocks, head: int, width: int) -> tuple[Tensor, Tensor]:
     """Queries and keys of a head, of a given width; `/√d` is made up for."""
     q, k = blocks.q[head], blocks.k[head]

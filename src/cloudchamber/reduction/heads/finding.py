@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from dataclasses import asdict
 from typing import Any, cast
 
@@ -10,12 +11,14 @@ import torch
 from torch import nn
 
 from cloudchamber.anatomy.channels.finding import Calls, plain_transformers
-from cloudchamber.reduction.heads.blocks import Blocks
+from cloudchamber.reduction.heads.blocks import with_another
 from cloudchamber.reduction.heads.hosts import Host, MultiheadHost, multihead_hosts
+from cloudchamber.reduction.heads.retracing import Trace
+from cloudchamber.reduction.heads.written import WrittenHost, written_hosts
 
 Skipped = list[tuple[str, str]]
 
-KINDS: dict[str, type] = {"MultiheadHost": MultiheadHost}
+KINDS: dict[str, type] = {kind.__name__: kind for kind in (MultiheadHost, WrittenHost)}
 """The kinds of hosts, by the names that they have in files."""
 
 
@@ -26,7 +29,11 @@ def host_to_json(host: Host) -> dict[str, Any]:
 
 def host_from_json(held: dict[str, Any]) -> Host:
     """Undo `host_to_json`."""
-    return KINDS[held["kind"]](**{name: value for name, value in held.items() if name != "kind"})
+    said = {name: value for name, value in held.items() if name != "kind"}
+    if "traces" in said:
+        said["traces"] = tuple(Trace(**{**each, "edits": tuple(map(tuple, each["edits"]))}) for each in said["traces"])
+        said["counts"] = tuple(tuple(each) for each in said["counts"])
+    return KINDS[held["kind"]](**said)
 
 
 def find_hosts(model: nn.Module, inputs: Any, forward: Any) -> tuple[list[Host], Skipped]:
@@ -40,9 +47,12 @@ def find_hosts(model: nn.Module, inputs: Any, forward: Any) -> tuple[list[Host],
     seen = Calls(model)
     with torch.no_grad(), plain_transformers(), seen.hooked():
         forward(model, inputs)
-    candidates, skipped = multihead_hosts(model, seen.count)
+    multihead, skipped = multihead_hosts(model, seen.count)
+    written, skipped_too = written_hosts(model, seen.first, seen.count)
+    skipped += skipped_too
+    place = {name: at for at, (name, _) in enumerate(model.named_modules())}
     hosts: list[Host] = []
-    for host in candidates:
+    for host in sorted([*multihead, *written], key=lambda each: place[each.module]):
         reason = _why_not(model, host, inputs, forward)
         if reason:
             skipped.append((host.module, reason))
@@ -52,18 +62,16 @@ def find_hosts(model: nn.Module, inputs: Any, forward: Any) -> tuple[list[Host],
 
 
 def _why_not(model: nn.Module, host: Host, inputs: Any, forward: Any) -> str:
-    """Why a model does not run with a head more, or ""."""
+    """Why the heads have to stay, or a model does not run with one more, or ""."""
+    owners = Counter(id(each) for module in model.modules() for each in module.parameters(recurse=False))
+    if any(owners[id(each)] > 1 for each in model.get_submodule(host.module).parameters()):
+        return "its heads stay, as it shares weights"
     trial = copy.deepcopy(model)
     blocks = host.read(trial)
     try:
-        host.write(trial, _with_another(blocks))
+        host.write(trial, with_another(blocks))
         with torch.no_grad():
             forward(trial, inputs)
     except Exception as error:  # the user's code can raise anything
         return f"the model does not run with other heads ({type(error).__name__}: {error})".split("\n")[0]
     return ""
-
-
-def _with_another(blocks: Blocks) -> Blocks:
-    """The same heads and the first once more."""
-    return Blocks(*(torch.cat([each, each[:1]]) for each in (blocks.q, blocks.k, blocks.v, blocks.o)))
