@@ -157,11 +157,11 @@ def _host(name: str, module: nn.Module, call: Call, layers: list[str]) -> Writte
     """The module as a host, why it is none although it is attention, or "" if it is not."""
     if (known := followed(module)) is not None:
         return replace(known, module=name)
+    if any(is_parametrized(each) for each in module.modules()):
+        return ""  # as is said of its layers
     held, reason = copy.deepcopy(module), ""
     for host in _candidates(name, held, layers):
         if _is_attention(host, held, call):
-            if any(is_parametrized(each) for each in module.modules()):
-                return "its heads stay, as its weights are computed from others"
             if (found := _changeable(host, held, call)) is not None:
                 return found
             reason = "its heads stay, as it does not run with other numbers of them"
