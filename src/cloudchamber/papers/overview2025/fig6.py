@@ -150,4 +150,13 @@ EXHIBIT = Exhibit(
     "that matters: all parameters of standard deviation 0.005 under gradient flow, and the networks of zhou2022, "
     "Figure 5, under Adam at epoch 1000. Chosen on one other seed. Directions are predicted from the data and the "
     "network at the start. `laptop` and `paper` are the same.",
+    explanation="With output weights of one size all neurons turn to the predicted directions before any of them "
+    "grows large, with both activations and all seeds (98 % of the neurons or more). Elsewhere: (1) x·tanh from "
+    "normal weights under gradient flow. Growth is faster than exponential there (ẇ ~ a w, ȧ ~ w²): 1 to 4 neurons of "
+    "a network run away, all along the two directions of the faster line, and the loss falls before the others have "
+    "turned; so one line. (2) tanh from normal weights: few neurons have grown tenfold by then (0 to 6 of 100), on "
+    "one line, but not yet within 5° of it, as neurons turn only as 1/‖w‖. (3) tanh under Adam has one line at epochs "
+    "100 and 200 in 17 and 18 of 20 seeds; the loss is at 0.87 of its first then, and stays there. At epoch 1000, "
+    "which zhou2022 shows, neurons have spread. (4) x·tanh under Adam has two lines, but not those predicted: every "
+    "entry moves by about the learning rate whatever its gradient.",
 )
