@@ -1,5 +1,7 @@
 # %%
-from exhibits_on_pages import overview, show
+from exhibits_on_pages import RESULTS, overview, show, table
+
+from cloudchamber.papers.overview2025.orientations import CUT, DEGREES, KINKS, apart, bending_at
 
 # %% [markdown]
 # # overview2025: condensation, from two neurons to transformers
@@ -29,11 +31,37 @@ overview("overview2025")
 #    and needs as many samples as the narrow network that it equals (Section 7).
 #
 # ## 1. Condensation through training
+#
+# A two-layer ReLU network of 100 neurons learns a target of four bends. A neuron `a σ(wx + b)` is a point: its
+# orientation, the angle of (w, b), says where it bends (at x = −b/w) and to which side it grows; its amplitude is
+# the length.
 
 # %%
 show("overview2025/fig1")
 
 # %% [markdown]
+# Twenty seeds begin alike: within 100 epochs all neurons that move point to 45°, which bends at the left edge of
+# the data: the network is a straight line. Where they end differs, but not by chance. Every orientation is one that
+# bends where the target does, to one side or the other, or is left over at an edge of the data, where a neuron is
+# linear. Which side it is depends on the seed:
+
+# %%
+ends = RESULTS.arrays("overview2025/fig1", "laptop")
+strong = ends.end_amplitude >= CUT * ends.end_amplitude.max("neuron")
+rows = []
+for place in (*KINKS, 1.0):
+    right = float(bending_at([place])[0])
+    counts = []
+    for angle in (right, right + 180):
+        near = (apart(ends.end_angle.values, angle) <= DEGREES) & strong.values
+        counts.append(f"{(angle + 180) % 360 - 180:.0f}°: {int(near.any(1).sum())} seeds, {int(near.sum())} neurons")
+    rows.append((f"{place:g}", *counts))
+table(("bend at x =", "growing to the right", "growing to the left"), rows)
+
+# %% [markdown]
+# Static neurons are those that cannot see the data: with `wx + b ≤ 0` on all of [−1, 1] no gradient reaches them.
+# That is a quarter of all random directions, −135° to −45°.
+#
 # ## 2. Condensation everywhere
 #
 # ### tanh networks at the end of training
@@ -49,6 +77,11 @@ show("overview2025/fig3", "overview2025/fig4")
 
 # %% [markdown]
 # ## 3. When: the phase diagram
+#
+# `f = κ Σ_k a_k σ(w_k·x)` with standard normal a and w, `κ = m^−γ`; γ' is the exponent of the ratio of both layers'
+# scales. As the width m grows, the relative distance RD that a layer moves vanishes (linear), or grows without bound
+# (condensed). Each cell trains networks of several widths and fits the power of the width
+# ([how cells are judged](phase-diagrams.md#how-a-cell-is-judged)).
 
 # %%
 show("overview2025/fig5")
@@ -57,9 +90,18 @@ show("overview2025/fig5")
 # ## 4. Why
 #
 # ### At first: the directions that the activation's leading order holds
+#
+# While weights are small, `ẇ = a ∇φ(w)` with φ a form of degree p, the multiplicity of the activation: 1 for tanh, 2
+# for x·tanh. Neurons turn to the maxima of φ on the circle (a > 0) or to its minima (a < 0), which
+# `theory.condensed_directions` computes from the data alone, before any training.
 
 # %%
 show("overview2025/fig6")
+
+# %% [markdown]
+# The paper's setting is lost. What decides whether two pairs are seen for p = 2 is the neurons' speeds: a neuron's
+# growth depends on its own size there, and the largest runs away before others have turned. With output weights of
+# one size, neurons of one sign have one speed, and plain gradient flow gives both pairs in every seed.
 
 # %% [markdown]
 # ### The loss landscape: narrow networks in wide ones
