@@ -57,9 +57,9 @@ def narrowed(
     parts, most = [], width
     for start in starts:
         model = _started(start, train, width, seed)
-        first = copy.deepcopy(model.linear1.weight.detach())
+        first = _linear(model, 1).weight.detach().clone()
         trained(model, train, steps, lr, seed)
-        moved = float(relative_distance(model.linear1.weight.detach(), first))
+        moved = float(relative_distance(_linear(model, 1).weight.detach(), first))
         rows = [_compared(model, small, train, test, tune, lr / 5, seed) for small in _ways(model, train, most)]
         most = int(rows[0].neurons) if start == starts[0] else most
         wide = {"accuracy": accuracy(model, test), "moved": moved}
@@ -117,12 +117,12 @@ def _ways(model: MLP, train: Dataset, most: int) -> list[MLP]:
     merged, _ = merge_neurons(model, train.inputs, tolerance=TOLERANCE)
     assert isinstance(merged, MLP)
     rule = grouped(model, COSINE)
-    return [rule, merged, rule if rule.linear1.out_features <= most else as_narrow(model, most)]
+    return [rule, merged, rule if width_of(rule) <= most else as_narrow(model, most)]
 
 
 def grouped(model: MLP, cosine: float) -> MLP:
     """Return a network with the neurons within a cosine of each group's strongest as one, by the published rule."""
-    first, last = model.linear1, model.linear2
+    first, last = _linear(model, 1), _linear(model, 2)
     w_in = torch.cat([first.weight, first.bias[:, None]], 1).detach()
     w_out = torch.cat([last.weight, last.bias[:, None]], 1).detach()
     return _network(effective_narrow_network(w_in, w_out, symmetry="homogeneous", threshold=cosine))
@@ -133,7 +133,7 @@ def as_narrow(model: MLP, most: int) -> MLP:
     low, high = 0.0, COSINE
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        low, high = (middle, high) if grouped(model, middle).linear1.out_features <= most else (low, middle)
+        low, high = (middle, high) if width_of(grouped(model, middle)) <= most else (low, middle)
     return grouped(model, low)
 
 
@@ -141,10 +141,21 @@ def _network(narrow: NarrowNetwork) -> MLP:
     inputs, width = narrow.w_in.shape[1] - 1, len(narrow.w_in)
     model = MLP(inputs, len(narrow.w_out), depth=2, width=width)
     with torch.no_grad():
-        for layer, matrix in ((model.linear1, narrow.w_in), (model.linear2, narrow.w_out)):
+        for layer, matrix in ((_linear(model, 1), narrow.w_in), (_linear(model, 2), narrow.w_out)):
             layer.weight.copy_(matrix[:, :-1])
             layer.bias.copy_(matrix[:, -1])
     return model
+
+
+def width_of(model: MLP) -> int:
+    """Return the neurons of the hidden layer."""
+    return _linear(model, 1).out_features
+
+
+def _linear(model: MLP, number: int) -> nn.Linear:
+    layer = model.get_submodule(f"linear{number}")
+    assert isinstance(layer, nn.Linear)
+    return layer
 
 
 def _compared(wide: MLP, small: MLP, train: Dataset, test: Dataset, tune: int, lr: float, seed: int) -> xr.Dataset:
@@ -152,4 +163,4 @@ def _compared(wide: MLP, small: MLP, train: Dataset, test: Dataset, tune: int, l
     tuned = copy.deepcopy(small)
     trained(tuned, train, tune, lr, seed + 100)
     numbers = {"agreement": same, "before": accuracy(small, test), "after": accuracy(tuned, test)}
-    return xr.Dataset({"neurons": float(small.linear1.out_features), **numbers})
+    return xr.Dataset({"neurons": float(width_of(small)), **numbers})
