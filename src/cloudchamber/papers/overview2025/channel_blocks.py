@@ -94,20 +94,19 @@ def _outputs(layer: nn.Conv2d, inputs: Tensor, weight: Tensor, bias: Tensor | No
     return cosine_matrix(out.transpose(0, 1).flatten(1))
 
 
-def heatmaps(axes: Sequence[Axes], shown: Mapping[str, xr.Dataset]) -> ScalarMappable:
+def heatmaps(axes: Sequence[Axes], shown: Mapping[str, xr.Dataset]) -> None:
     """Draw a heatmap in each of the axes: by title, `cosine`, `strength` and `null` of one."""
-    colors = ScalarMappable(Normalize(-1, 1), cosine_colors())
     for ax, (title, one) in zip(axes, shown.items(), strict=True):
         matrix = one.cosine.values.astype(np.float32)
         kept = matrix[~np.isnan(matrix).all(1)][:, ~np.isnan(matrix).all(0)]
-        ax.imshow(kept, cmap=colors.cmap, norm=colors.norm, interpolation="nearest")
+        ax.imshow(kept, cmap=cosine_colors(), vmin=-1, vmax=1, interpolation="nearest")
         numbers = f"strength {float(one.strength):.2f}, shuffled {float(one.null):.2f}"
         ax.set_title(f"{title}\n{numbers}", fontsize="small", color=INK)
         ax.set_xticks([])
         ax.set_yticks([])
-    return colors
 
 
-def color_bar(figure: Figure, colors: ScalarMappable, axes: Sequence[Axes]) -> None:
+def color_bar(figure: Figure, axes: Sequence[Axes]) -> None:
     """Draw what the colours of heatmaps mean."""
+    colors = ScalarMappable(Normalize(-1, 1), cosine_colors())
     figure.colorbar(colors, ax=list(axes), label="cosine", shrink=0.7)

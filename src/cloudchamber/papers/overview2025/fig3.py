@@ -156,8 +156,8 @@ def draw(shown: xr.Dataset) -> Figure:
     for row, moment in enumerate(("start", "end")):
         panels = {f"{kind}, {moment}": shown.sel(kind=kind, moment=moment) for kind in KINDS}
         one = {title: panel.sel(network=MAIN).isel(seed=0) for title, panel in panels.items()}
-        colors = heatmaps(axes[row, 1:3], one)
-    color_bar(figure, colors, axes[:, 1:3].ravel().tolist())
+        heatmaps(list(axes[row, 1:3]), one)
+    color_bar(figure, axes[:, 1:3].ravel().tolist())
     for row, kind in enumerate(KINDS):
         _strengths(axes[row, 3], shown.sel(kind=kind), kind)
     return figure

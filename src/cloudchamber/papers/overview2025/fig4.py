@@ -133,7 +133,8 @@ def draw(shown: xr.Dataset) -> Figure:
         f"{places[row]}: {kind}, {('start', 'end')[end]}": _panel(one, row, end, kind) for row, end, kind in pairs
     }
     maps = axes[:, :4].ravel().tolist()
-    color_bar(figure, heatmaps(maps, panels), maps)
+    heatmaps(maps, panels)
+    color_bar(figure, maps)
     for row, kind in enumerate(KINDS):
         _over_training(axes[row, 4], shown.sel(kind=kind), kind)
     return figure

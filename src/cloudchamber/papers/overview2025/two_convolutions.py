@@ -59,7 +59,9 @@ def trained_resnet(
     optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9, weight_decay=5e-4)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     shown = torch.cat([images.inputs[:looked_at], images.test_inputs[:looked_at]])
-    found, losses, rows = [], [], _rows(len(images.inputs), batch_size, steps, seed)
+    rows = _rows(len(images.inputs), batch_size, steps, seed)
+    found: list[xr.Dataset] = []
+    losses: list[float] = []
     for step in range(steps + 1):
         if step in looks:
             found.append(_look(model, shown, seed).expand_dims(look=[step]))
@@ -91,23 +93,20 @@ def _updated(model: nn.Module, optimizer: torch.optim.Optimizer, images: Picture
 @torch.no_grad()
 def _look(model: nn.Module, shown: Float[Tensor, "n c h w"], seed: int) -> xr.Dataset:
     """Blocks of both convolutions on the inputs that they have in evaluation mode."""
-    given: dict[str, Tensor] = {}
-    layers = {place: model.get_submodule(name) for place, name in PLACES.items()}
-    hooks = [
-        layer.register_forward_pre_hook(lambda _, args, place=place: given.update({place: args[0]}))
-        for place, layer in layers.items()
-    ]
     model.eval()
-    model(shown)
+    found = [_blocks_of(model, name, shown, seed).expand_dims(place=[place]) for place, name in PLACES.items()]
     model.train()
-    for hook in hooks:
-        hook.remove()
-    found = []
-    for place, layer in layers.items():
-        assert isinstance(layer, nn.Conv2d)
-        found.append(blocks(layer, given[place], seed).expand_dims(place=[place]))
     most = max(one.sizes["channel"] for one in found)
     return xr.concat([_padded(one, most) for one in found], "place")
+
+
+def _blocks_of(model: nn.Module, name: str, shown: Tensor, seed: int) -> xr.Dataset:
+    layer, given = model.get_submodule(name), []
+    assert isinstance(layer, nn.Conv2d)
+    hook = layer.register_forward_pre_hook(lambda _, args: given.append(args[0]))
+    model(shown)
+    hook.remove()
+    return blocks(layer, given[0], seed)
 
 
 def _padded(one: xr.Dataset, most: int) -> xr.Dataset:
