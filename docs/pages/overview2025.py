@@ -111,6 +111,11 @@ show("overview2025/fig7")
 
 # %% [markdown]
 # ### Dropout
+#
+# Dropout adds on average R₁ = (1 − p)/(2np) Σᵢ Σⱼ ‖Wⱼ fⱼ(xᵢ)‖² to the loss, the sum of the *squares* of what
+# neurons give. For a given output that is least where all give the same, so dropout condenses networks that start from
+# no small weights. R₁ in place of dropout, which is not random, is the control. Orientations are counted by what they
+# give to the output, so that neurons which do nothing do not count.
 
 # %%
 show("overview2025/fig8", "overview2025/fig9")
@@ -119,12 +124,20 @@ show("overview2025/fig8", "overview2025/fig9")
 # ## 5. What for
 #
 # ### Transformers that reason
+#
+# Four anchors each add a number; two in a row compose. 14 of the 16 compositions are trained on. Who remembers
+# sequences knows no other; who has learned what a composition adds can apply it to other numbers, and who has learned
+# what each anchor adds knows all 16. The rate γ of the initialization (standard deviation d_in^(−γ)) decides.
 
 # %%
 show("overview2025/fig10")
 
 # %% [markdown]
 # ### How many samples a network needs
+#
+# The optimistic estimate: a target is recovered from as many samples as the narrowest network that represents it has
+# parameters, however wide the network that learns it. The estimate is a lower one; what is measured is how near
+# gradient descent from small weights comes to it, and whether the width counts.
 
 # %%
 show("overview2025/section7.1")
