@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import xarray as xr
 from matplotlib.figure import Figure
 
@@ -17,14 +15,12 @@ from cloudchamber._core.errors import DamagedFile
 from cloudchamber._core.files import write_bytes, write_text
 from cloudchamber._core.storage import open_record, save_record
 from cloudchamber.claims import Claim, Standing, Verdict, standing
+from cloudchamber.papers import pictures
 from cloudchamber.papers.exhibit import SCALES, Exhibit, Scale
 from cloudchamber.papers.keys import content
 
 VERDICTS_NAME, ARRAYS_NAME = "verdicts.json", "arrays.nc"
 PNG_NAME, SVG_NAME = "figure.png", "figure.svg"
-_DPI = 110
-_SVG: dict[Any, Any] = {"svg.hashsalt": "cloudchamber", "svg.fonttype": "path"}
-"""with these and without a date, the same figure is the same file"""
 
 
 @dataclass(frozen=True)
@@ -130,17 +126,15 @@ class Results:
         """Keep a result; the verdicts come last, so that they are there only beside arrays and pictures."""
         folder = self.place(result.exhibit, result.scale)
         save_record(arrays, folder / ARRAYS_NAME)
-        with mpl.rc_context(_SVG):
-            write_bytes(folder / SVG_NAME, _picture(figure, "svg", metadata={"Date": None}))
-        write_bytes(folder / PNG_NAME, _picture(figure, "png", dpi=_DPI))
+        self.keep_pictures(result.exhibit, result.scale, figure)
         write_text(folder / VERDICTS_NAME, json.dumps(_stored(result), indent=1, ensure_ascii=False) + "\n")
         return folder
 
-
-def _picture(figure: Figure, kind: str, **options: Any) -> bytes:
-    content = io.BytesIO()
-    figure.savefig(content, format=kind, bbox_inches="tight", **options)
-    return content.getvalue()
+    def keep_pictures(self, exhibit: str, scale: Scale, figure: Figure) -> None:
+        """Keep the figure of a result, as `exhibit.draw` makes it of its arrays."""
+        folder = self.place(exhibit, scale)
+        write_bytes(folder / SVG_NAME, pictures.svg(figure))
+        write_bytes(folder / PNG_NAME, pictures.png(figure))
 
 
 def _stored(result: Result) -> dict[str, Any]:
