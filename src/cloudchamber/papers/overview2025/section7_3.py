@@ -141,9 +141,10 @@ def _widths(ax: Axes, table: xr.Dataset) -> None:
     moved = table.moved.mean("seed").values
     labels = [f"{start}\nmoved {far:.3g}" for start, far in zip(table.start.values, moved, strict=True)]
     ax.set_xticks(places, labels, fontsize="small")
-    ax.set_yscale("log")
-    ax.set_ylabel("neurons left")
-    ax.set_xlabel("variance of initial weights; ‖w − w₀‖/‖w₀‖ in training", fontsize="small")
+    ax.set_yscale("log", base=2)
+    ax.set_yticks([25, 50, 100, 200, 400], ["25", "50", "100", "200", "400"])
+    ax.set_ylabel("neurons left (means and ranges of seeds)")
+    ax.set_xlabel("variance of initial weights; moved: ‖w − w₀‖/‖w₀‖ in training", fontsize="small")
     ax.legend(frameon=False, fontsize="small")
 
 
@@ -200,4 +201,9 @@ EXHIBIT = Exhibit(
     "narrow, the first rule at whatever cosine leaves no more neurons than the condensed network of that seed "
     "has. Then 100 updates of SGD on the training images with lr 0.02. Agreement and accuracy on all 10 000 "
     "test images.",
+    explanation="The cosine rule agrees less with the wide network than the published 98.5 % on test images, in all "
+    "five seeds. On the 1000 training images, of which the published number may be, an extra run of three "
+    "seeds found 99.2, 98.8 and 97.8 %. With a cosine of 0.95 the same networks keep 99, 116 and 85 neurons "
+    "and agree on 98.8, 97.9 and 98.5 % of the test images. merge_neurons, which compares what neurons "
+    "compute and refits the next layer, keeps half as many neurons and agrees on 99.5 %.",
 )
