@@ -29,6 +29,12 @@ benchmarks: .venv/.run
 	$(BIN)/python benchmarks/observing.py
 	$(BIN)/python benchmarks/measures.py
 	$(BIN)/python benchmarks/ensembles.py
+	$(BIN)/python benchmarks/merging_nets.py build/merging
+	$(BIN)/python benchmarks/merging.py --afresh build/merging
+	$(BIN)/python benchmarks/merging.py --quick
+	$(BIN)/python benchmarks/merging.py --table
+	$(BIN)/python benchmarks/merging_heads.py --afresh
+	$(BIN)/python benchmarks/merging_heads.py --table
 
 .venv/.run: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("cloudchamber needs Python 3.11 or newer; set PYTHON=...")'

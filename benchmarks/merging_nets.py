@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from cloudchamber._core.files import atomic_path
+from cloudchamber._core.files import atomic_path, make_folder
 from cloudchamber.data import ImagesConfig, load_data
 
 SEEDS = (0, 1, 2)
@@ -176,7 +176,7 @@ def predictions(model: nn.Module, x: Tensor) -> Tensor:
 
 def main() -> None:
     """Train what is not there yet."""
-    folder = Path(sys.argv[1])
+    folder = make_folder(sys.argv[1])
     for seed in SEEDS:
         for net in NETS:
             model = trained(folder, net, seed)
