@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from cloudchamber._core.errors import require
 from cloudchamber.anatomy.channels import Axis, Part, Reader, Space, Tensors
+from cloudchamber.reduction.recurrent import take_apart, tensor_in
 
 
 @dataclass(frozen=True)
@@ -52,16 +53,21 @@ class Change:
             InvalidInput: if the model has no such layers, or other widths.
         """
         self.require_fit(model)
+        self.prepare(model)
         for reader in self.space.readers.values():
             _consume(model.get_submodule(reader.module), reader, self.folds[reader.key])
         for part in self.space.parts.values():
             _make(model.get_submodule(part.module), part, self.origin, self.space.size)
 
+    def prepare(self, model: nn.Module) -> None:
+        """Give each layer a module of its own, in place."""
+        take_apart(model, [part.module for part in self.space.parts.values()])
+
     def require_fit(self, model: nn.Module) -> None:
         """Raise `InvalidInput` unless the model has the layers and widths for which the change was made."""
         for part in self.space.parts.values():
             for each in part.tensors:
-                held = _held(model, part.module, each.name)
+                held = tensor_in(model, part.module, each.name)
                 fits = held is not None and held.ndim > each.axis.dim
                 found = each.axis.channels(held) if fits and held is not None else None
                 require(
@@ -70,14 +76,6 @@ class Change:
                     "no such tensor" if found is None else found,
                     "apply the plan to the model that it was made for, or to another checkpoint of it",
                 )
-
-
-def _held(model: nn.Module, module: str, name: str) -> Tensor | None:
-    try:
-        held = getattr(model.get_submodule(module), name, None)
-    except AttributeError:
-        return None
-    return held if isinstance(held, Tensor) else None
 
 
 def replace_tensor(module: nn.Module, name: str, value: Tensor) -> None:

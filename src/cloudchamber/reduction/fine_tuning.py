@@ -15,7 +15,7 @@ from cloudchamber._core.errors import require
 from cloudchamber._core.seeding import generator
 from cloudchamber.anatomy.batch import count_samples
 from cloudchamber.reduction.outputs import Difference, halves, numbers_of
-from cloudchamber.reduction.plan import Forward, compare, run
+from cloudchamber.reduction.running import Forward, compare, run
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 BATCH = 100

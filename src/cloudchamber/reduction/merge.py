@@ -14,7 +14,8 @@ from cloudchamber.anatomy import default_forward, undisturbed
 from cloudchamber.anatomy.batch import copy_of, count_samples, device_of, tensors_of
 from cloudchamber.reduction.fine_tuning import Loss, fine_tune
 from cloudchamber.reduction.outputs import numbers_of
-from cloudchamber.reduction.plan import Forward, Plan, Summary, count, evaluated
+from cloudchamber.reduction.plan import Plan, Summary
+from cloudchamber.reduction.running import Forward, count, evaluated
 from cloudchamber.reduction.search import Search, find_plan
 
 

@@ -1,7 +1,8 @@
-"""Inputs in two halves, outputs as numbers, and how far two networks' outputs are from each other."""
+"""Inputs in two halves, outputs as numbers or as what was raised, and how far two networks' outputs are apart."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +48,15 @@ def numbers_of(output: Any) -> list[Tensor]:
             "Remedy: pass forward= that returns them."
         )
     return found
+
+
+def failure(call: Callable[[], Any]) -> str:
+    """Call something of the user's, that can raise anything; return in one line what it raised, or ""."""
+    try:
+        call()
+    except Exception as error:
+        return f"{type(error).__name__}: {error}".split("\n")[0]
+    return ""
 
 
 @dataclass(frozen=True)

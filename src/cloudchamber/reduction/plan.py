@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import isnan
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from cloudchamber.anatomy import default_forward, undisturbed
@@ -18,11 +17,9 @@ from cloudchamber.reduction.folding import closed_sum, least_squares
 from cloudchamber.reduction.grouping import Groups, Reading
 from cloudchamber.reduction.heads import HeadChange
 from cloudchamber.reduction.moments import Moments, moments_of
-from cloudchamber.reduction.outputs import Difference, difference, numbers_of
+from cloudchamber.reduction.outputs import Difference
+from cloudchamber.reduction.running import AnyChange, Forward, compare, count, evaluated, narrowed
 from cloudchamber.reduction.weights import importance
-
-Forward = Callable[[nn.Module, Any], Any]
-AnyChange = Change | HeadChange
 
 
 @dataclass(frozen=True)
@@ -190,51 +187,12 @@ class Summary:
         return "\n".join(rows)
 
 
-class evaluated:  # noqa: N801 - a context
-    """Hold a model in evaluation, and put every module's flag back."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self._model, self._flags = model, [(module, module.training) for module in model.modules()]
-
-    def __enter__(self) -> nn.Module:
-        """Switch the flags off directly: `eval()` may be the user's own and do more."""
-        for module, _ in self._flags:
-            module.training = False
-        return self._model
-
-    def __exit__(self, *_: object) -> None:
-        """Put the flags back."""
-        for module, flag in self._flags:
-            module.training = flag
-
-
-def narrowed(model: nn.Module, changes: Sequence[AnyChange]) -> nn.Module:
-    """Return a changed copy of a model, in the mode in which the model is."""
-    small = copy.deepcopy(model)
-    for change in changes:
-        change.apply(small)
-    return small
-
-
-def run(model: nn.Module, inputs: Any, forward: Forward) -> list[Tensor]:
-    """Return what a model puts out in evaluation, without gradients."""
-    with torch.no_grad(), evaluated(model):
-        return numbers_of(forward(model, copy_of(inputs)))
-
-
-def compare(narrow: nn.Module, wide: nn.Module, inputs: Any, forward: Forward) -> Difference:
-    """Measure how far two models' outputs are from each other."""
-    return difference(run(narrow, inputs, forward), run(wide, inputs, forward))
-
-
-def count(model: nn.Module) -> int:
-    """Return the number of parameters."""
-    return sum(parameter.numel() for parameter in model.parameters())
-
-
 def _refitted(plan: Plan, model: nn.Module, inputs: Any, forward: Forward) -> list[AnyChange]:
     """The plan's changes with outgoing weights for a model, of the plan's groups and ways."""
-    spaces = [layer.change.space for layer in plan.layers if isinstance(layer.change, Change)]
+    of_neurons = [layer.change for layer in plan.layers if isinstance(layer.change, Change)]
+    for change in of_neurons:
+        change.prepare(model)
+    spaces = [change.space for change in of_neurons]
     moments, _ = moments_of(model, copy_of(inputs), forward, spaces)
     return [_refitted_layer(layer, layer.change, model, moments) for layer in plan.layers]
 

@@ -16,8 +16,10 @@ from cloudchamber.reduction.heads import Host, find_hosts
 from cloudchamber.reduction.heads.layer import HeadLayer, head_moments
 from cloudchamber.reduction.moments import longest_inputs, moments_of
 from cloudchamber.reduction.neurons import NeuronLayer
-from cloudchamber.reduction.outputs import Difference, difference, few, halves
-from cloudchamber.reduction.plan import AnyChange, Forward, LayerPlan, Plan, count, narrowed, run
+from cloudchamber.reduction.outputs import Difference, difference, failure, few, halves
+from cloudchamber.reduction.plan import LayerPlan, Plan
+from cloudchamber.reduction.recurrent import take_apart_where_it_runs
+from cloudchamber.reduction.running import AnyChange, Forward, count, narrowed, run
 
 LEVELS = (0.0, 1e-6, 1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.02, 0.04, 0.07, 0.1, 0.15, 0.2, 0.3, sqrt(1 - 0.9**2))
 """How far a neuron may be from its leader: first those with the same weights; the last is the papers' cosine of 0.9."""
@@ -71,7 +73,7 @@ class Search:
     """
 
     def __init__(self, model: nn.Module, inputs: Any, forward: Forward) -> None:
-        self.model, self._forward = model, forward
+        self.model, self._forward = take_apart_where_it_runs(model, few(inputs), forward), forward
         self._fitted, self._held, self.held_out = halves(inputs)
         self.fitted = count_samples(self._fitted)
         self.skipped: list[tuple[str, str]] = []
@@ -122,11 +124,9 @@ class Search:
     def _why_not_narrower(self, space: Space, inputs: Any) -> str:
         h, g = space.size, space.size - 1
         folds = {key: Fold(torch.eye(h, g, dtype=torch.float64), torch.zeros(h)) for key in space.readers}
-        try:
-            run(narrowed(self.model, [Change(space, torch.arange(g), folds)]), inputs, self._forward)
-        except Exception as error:  # the user's code can raise anything
-            return f"the model does not run with fewer of its neurons ({type(error).__name__}: {error})".split("\n")[0]
-        return ""
+        narrower = narrowed(self.model, [Change(space, torch.arange(g), folds)])
+        raised = failure(lambda: run(narrower, inputs, self._forward))
+        return f"the model does not run with fewer of its neurons ({raised})" if raised else ""
 
     def groups(self, layer: int, level: int) -> Any:
         """Return the groups of a layer at a level, −1 for none."""

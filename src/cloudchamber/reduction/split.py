@@ -17,7 +17,8 @@ from cloudchamber.anatomy.channels import Space, find_channels
 from cloudchamber.reduction.change import Change, Fold, replace_tensor
 from cloudchamber.reduction.heads import Host, find_hosts, split_heads
 from cloudchamber.reduction.outputs import few
-from cloudchamber.reduction.plan import Forward, evaluated
+from cloudchamber.reduction.recurrent import take_apart_where_it_runs
+from cloudchamber.reduction.running import Forward, evaluated
 
 Tie = Literal["equal", "shares", "outputs", "inputs"]
 Numbers = int | Sequence[int]
@@ -67,23 +68,29 @@ def split_neurons(
     require(tie in get_args(Tie), f"`tie` is one of {get_args(Tie)}", tie, "use 'shares' to let copies part")
     wide = copy.deepcopy(model)
     with undisturbed(device_of(example_inputs)), evaluated(copy.deepcopy(model)) as held:
+        held = take_apart_where_it_runs(held, few(example_inputs), forward)
         spaces = find_channels(held, few(example_inputs), forward).spaces
         hosts = {host.module: host for host in find_hosts(held, few(example_inputs), forward)[0]}
     random = generator(seed, "split")
     for layer, numbers in copies.items():
         if layer in hosts:
             _split_heads(wide, hosts[layer], numbers, tie, random)
-            continue
-        space = _space_of(spaces, layer, hosts)
-        origin = _origin(space.size, layer, numbers)
-        share = _shares(origin, tie, random)
-        matrix = torch.zeros(space.size, len(origin), dtype=torch.float64)
-        matrix[origin, torch.arange(len(origin))] = share
-        none = torch.zeros(space.size, dtype=torch.float64)
-        Change(space, origin, {key: Fold(matrix, none) for key in space.readers}).apply(wide)
-        if tie in ("outputs", "inputs"):
-            _part(wide, space, origin, "column" if tie == "outputs" else "row", noise, random)
+        else:
+            _split_neurons(wide, _space_of(spaces, layer, hosts), numbers, tie, noise, random)
     return wide
+
+
+def _split_neurons(
+    model: nn.Module, space: Space, numbers: Numbers, tie: Tie, noise: float, random: torch.Generator
+) -> None:
+    origin = _origin(space.size, space.name, numbers)
+    share = _shares(origin, tie, random)
+    matrix = torch.zeros(space.size, len(origin), dtype=torch.float64)
+    matrix[origin, torch.arange(len(origin))] = share
+    none = torch.zeros(space.size, dtype=torch.float64)
+    Change(space, origin, {key: Fold(matrix, none) for key in space.readers}).apply(model)
+    if tie in ("outputs", "inputs"):
+        _part(model, space, origin, "column" if tie == "outputs" else "row", noise, random)
 
 
 def _split_heads(model: nn.Module, host: Host, numbers: Numbers, tie: Tie, random: torch.Generator) -> None:

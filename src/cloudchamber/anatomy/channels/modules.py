@@ -155,8 +155,10 @@ def _each(module: nn.Module, names: tuple[str, ...], kind: Kind, axis: Axis | No
 
 def recurrent_obstacle(module: Any) -> str:
     """Return why the units of a recurrent module have to stay, or ""."""
-    if module.num_layers > 1 or module.bidirectional:
-        return "its layers and directions share one width"
+    if module.bidirectional:
+        return "its directions share one width"
+    if module.num_layers > 1:
+        return "its layers share one width"
     return "its outputs are projected" if getattr(module, "proj_size", 0) else ""
 
 

@@ -7,6 +7,7 @@ or come out have to stay, but what is inside its own children is traced by itsel
 from __future__ import annotations
 
 import inspect
+import operator
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -109,10 +110,18 @@ def _trace(name: str, module: nn.Module, call: Call, boxes: set[nn.Module]) -> t
                 return None, f"its flow cannot be traced ({type(error).__name__})"
             boxes.add(tracer.stack[-1])
             continue
+        _prune(graph)
         try:
             return Traced(name, module, graph, values_of(module, graph, call)), ""
         except Exception as error:  # and the graph, run with the values of one part's call
             return None, f"its graph does not run ({type(error).__name__})"
+
+
+def _prune(graph: fx.Graph) -> None:
+    """Take out what is taken from a tuple or tensor and not used."""
+    for node in reversed(graph.nodes):
+        if node.op == "call_function" and node.target is operator.getitem and not node.users:
+            graph.erase_node(node)
 
 
 def symbolic_graph(module: nn.Module, constants: dict[str, Any]) -> fx.Graph:

@@ -14,7 +14,9 @@ from cloudchamber.anatomy.channels.finding import Calls, plain_transformers
 from cloudchamber.reduction.heads.blocks import with_another
 from cloudchamber.reduction.heads.hosts import Host, MultiheadHost, multihead_hosts
 from cloudchamber.reduction.heads.retracing import Trace
-from cloudchamber.reduction.heads.written import WrittenHost, written_hosts
+from cloudchamber.reduction.heads.trying import written_hosts
+from cloudchamber.reduction.heads.written import WrittenHost
+from cloudchamber.reduction.outputs import failure
 
 Skipped = list[tuple[str, str]]
 
@@ -53,7 +55,8 @@ def find_hosts(model: nn.Module, inputs: Any, forward: Any) -> tuple[list[Host],
     place = {name: at for at, (name, _) in enumerate(model.named_modules())}
     hosts: list[Host] = []
     for host in sorted([*multihead, *written], key=lambda each: place[each.module]):
-        reason = _why_not(model, host, inputs, forward)
+        with torch.no_grad():
+            reason = _why_not(model, host, inputs, forward)
         if reason:
             skipped.append((host.module, reason))
         else:
@@ -67,11 +70,5 @@ def _why_not(model: nn.Module, host: Host, inputs: Any, forward: Any) -> str:
     if any(owners[id(each)] > 1 for each in model.get_submodule(host.module).parameters()):
         return "its heads stay, as it shares weights"
     trial = copy.deepcopy(model)
-    blocks = host.read(trial)
-    try:
-        host.write(trial, with_another(blocks))
-        with torch.no_grad():
-            forward(trial, inputs)
-    except Exception as error:  # the user's code can raise anything
-        return f"the model does not run with other heads ({type(error).__name__}: {error})".split("\n")[0]
-    return ""
+    raised = failure(lambda: host.write(trial, with_another(host.read(trial))) or forward(trial, inputs))
+    return f"the model does not run with other heads ({raised})" if raised else ""

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
+from cloudchamber.reduction.change import replace_tensor
 from cloudchamber.reduction.heads.attention import HeadwiseAttention
 from cloudchamber.reduction.heads.blocks import Blocks
+from cloudchamber.reduction.heads.rows import heads_of_columns, put_columns, put_rows, with_bias
 
 
 @runtime_checkable
@@ -80,9 +82,8 @@ class MultiheadHost:
         if not isinstance(held, nn.MultiheadAttention | HeadwiseAttention):
             raise LookupError(f"{self.module} is a {type(held).__name__}")
         projections = _projections(held)
-        q, k, v = (_with_bias(*each).unflatten(0, (held.num_heads, -1)) for each in projections)
-        o = held.out_proj.weight.detach().to("cpu", torch.float64)
-        return Blocks(q, k, v, o.unflatten(1, (held.num_heads, -1)).transpose(0, 1))
+        q, k, v = (with_bias(*each).unflatten(0, (held.num_heads, -1)) for each in projections)
+        return Blocks(q, k, v, heads_of_columns(held.out_proj, held.num_heads))
 
     def write(self, model: nn.Module, blocks: Blocks) -> None:
         """Put a `HeadwiseAttention` in the module's place."""
@@ -93,15 +94,12 @@ class MultiheadHost:
         biases = (bias is not None, held.out_proj.bias is not None)
         with torch.random.fork_rng(devices=[]):
             made = HeadwiseAttention(widths, heads, queries, values, biases, held.dropout, held.batch_first)
-        made = made.to(first.device, first.dtype).train(held.training)
+        made = made.to(first.device, first.dtype).train(held.training).requires_grad_(first.requires_grad)
         for project, each in zip((made.q_proj, made.k_proj, made.v_proj), (blocks.q, blocks.k, blocks.v), strict=True):
-            _fill(project, each.flatten(0, 1))
-        with torch.no_grad():
-            made.out_proj.weight.copy_(blocks.o.transpose(0, 1).flatten(1))
-            if held.out_proj.bias is not None:
-                made.out_proj.bias.copy_(held.out_proj.bias)
-        for parameter in made.parameters():
-            parameter.requires_grad_(first.requires_grad)
+            put_rows(project, each.flatten(0, 1))
+        put_columns(made.out_proj, blocks.o)
+        if held.out_proj.bias is not None:
+            replace_tensor(made.out_proj, "bias", held.out_proj.bias.detach())
         model.set_submodule(self.module, made)
         _without_nested_tensors(model)
 
@@ -157,18 +155,6 @@ def _projections(module: Any) -> list[tuple[Tensor, Tensor | None]]:
     weights = module.in_proj_weight.chunk(3) if together else [getattr(module, f"{each}_proj_weight") for each in "qkv"]
     biases = [None] * 3 if module.in_proj_bias is None else module.in_proj_bias.chunk(3)
     return list(zip(weights, biases, strict=True))
-
-
-def _with_bias(weight: Tensor, bias: Tensor | None) -> Tensor:
-    column = weight.new_zeros(len(weight)) if bias is None else bias
-    return torch.cat([weight, column[:, None]], 1).detach().to("cpu", torch.float64)
-
-
-def _fill(project: nn.Linear, rows: Tensor) -> None:
-    with torch.no_grad():
-        project.weight.copy_(rows[:, :-1])
-        if project.bias is not None:
-            project.bias.copy_(rows[:, -1])
 
 
 def _without_nested_tensors(model: nn.Module) -> None:
