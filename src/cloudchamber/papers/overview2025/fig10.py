@@ -33,20 +33,24 @@ _SIZES: dict[Scale, dict[str, Any]] = {
     "smoke": {"length": 4, "numbers": 10, "samples": 50, "width": 8, "hidden": 8, "batch_size": 20}
     | {"lr": 2e-3, "weight_decay": 1.0, "steps": 20, "looks": 2},
     "laptop": {"length": 6, "numbers": 30, "samples": 4000, "width": 64, "hidden": 128, "batch_size": 100}
-    | {"lr": 2e-3, "weight_decay": 1.0, "steps": 2500, "looks": 5},
+    | {"lr": 2e-3, "weight_decay": 0.1, "steps": 2500, "looks": 5},
     "paper": {"length": 9, "numbers": 80, "samples": 900_000, "width": 400, "hidden": 1200, "batch_size": 2048}
     | {"lr": 1e-4, "weight_decay": 0.01, "steps": 90_000, "looks": 20},
 }
-RATES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+RATES: dict[Scale, tuple[float, ...]] = {
+    "smoke": (0.1, 0.8),
+    "laptop": (0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0, 1.2),
+    "paper": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8),
+}
+"""At laptop's width 1.15 is as small as 0.8 is at the paper's: 64^(−1.15) = 400^(−0.8)."""
 
 
 def recipes(scale: Scale) -> dict[str, Study]:
     """Return a study for each rate and seed."""
-    rates, seeds = ((0.1, 0.8), 1) if scale == "smoke" else (RATES, 3)
     return {
         f"γ = {rate:g}, seed {seed}": Study(learned, {**_SIZES[scale], "rate": rate, "seed": seed})
-        for rate in rates
-        for seed in range(seeds)
+        for rate in RATES[scale]
+        for seed in range(1 if scale == "smoke" else 3)
     }
 
 
@@ -54,7 +58,7 @@ def _pattern_claim(number: int, words: str) -> Claim:
     return Claim(
         f"pattern {PATTERNS[number]}",
         words,
-        f"initialization rates, of {len(RATES)}, with pattern {PATTERNS[number]}",
+        f"initialization rates, of {len(RATES['paper'])}, with pattern {PATTERNS[number]}",
         "the paper's words; learned is an accuracy of 0.9 and more, no generalization one of at most 0.2 (numbers) or "
         "below 0.9 (compositions), symmetric an agreement of 0.8 and more: ours",
         SOURCE,
@@ -197,6 +201,8 @@ EXHIBIT = Exhibit(
     "one head, causal, layer norm after each residual sum, learned positions, the answer read off the last token; "
     "every weight has the standard deviation d_in^(−γ), biases 0. AdamW, rate rising over 200 steps, then falling as a "
     "cosine, gradients clipped at 1. Laptop: 30 numbers, length 6, 4000 sequences, width 64, 128 feed-forward neurons, "
-    "batch 100, lr 0.002, weight decay 1, 2500 steps, by pilots of one seed at three rates. Paper: 80 numbers, length "
-    "9, width 400, for a GPU; training set, batch, rate and steps are not in the text and are ours.",
+    "batch 100, lr 0.002, weight decay 0.1, 2500 steps, γ from 0.1 to 1.2: 1.15 is as small there as 0.8 is at the "
+    "paper's width. By pilots of one seed; with weight decay 1, where three seeds were run at γ = 0.1, the start is "
+    "forgotten: even these generalize to unseen numbers (0.97 to 0.99). Paper: 80 numbers, length 9, width 400, γ from "
+    "0.1 to 0.8, for a GPU; training set, batch, rate and steps are not in the text and are ours.",
 )
