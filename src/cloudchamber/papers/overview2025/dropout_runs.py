@@ -21,6 +21,8 @@ COMMON, SMALL = 0.2, 2.0
 DROPOUT, REGULARIZER, NONE = (f"{kind}, γ = {COMMON:g}" for kind in KINDS)
 NONE_SMALL = f"none, γ = {SMALL:g}"
 SHOWN = (NONE, DROPOUT, REGULARIZER, NONE_SMALL)
+COLORS = tuple(color for place, color in enumerate(class_colors(5)) if place != 3)
+"""One per way that is shown; the palette's grey is that of the start."""
 IDEAL = 0.01
 """The ideal loss, as a share of the zero function's."""
 _GRID = tuple((kind, gamma) for kind in KINDS for gamma in (COMMON, 1.0, SMALL))
@@ -69,7 +71,7 @@ def _of_zero(found: xr.Dataset) -> xr.Dataset:
 
 def lines(ax: Axes, values: xr.DataArray) -> None:
     """Draw each seed of the ways that are shown over the steps."""
-    for way, color in zip(SHOWN, class_colors(len(SHOWN)), strict=True):
+    for way, color in zip(SHOWN, COLORS, strict=True):
         for seed in range(values.sizes["seed"]):
             label = way if seed == 0 else None
             ax.plot(values.step[1:], values.sel(way=way).isel(seed=seed)[1:], color=color, linewidth=1, label=label)
