@@ -1,5 +1,7 @@
 """Later passes look at less and show the same; when the model changes they notice."""
 
+import random
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from models_zoo import ZOO
 from torch import nn
 from torch.nn import functional as fn
 
-from cloudchamber._core.seeding import preserved_random_state
+from cloudchamber._core.seeding import _streams, preserved_random_state
 from cloudchamber.anatomy import capture, choose_views
 
 FIELDS = frozenset({"inputs", "outputs", "features", "output_gradients", "feature_gradients", "gates", "weight"})
@@ -194,6 +196,20 @@ def test_numpys_stream_is_put_back_though_it_is_read_only_when_it_changed(before
             assert states() == inner
             draw()
         assert states() == kept
+
+
+@pytest.mark.parametrize("draw", [random.random, lambda: random.gauss(0, 1), lambda: random.seed(4), lambda: None])
+@pytest.mark.parametrize("before", [lambda: random.seed(7), lambda: random.gauss(0, 1), random.random])
+def test_pythons_stream_is_put_back_though_it_is_read_only_when_it_changed(before, draw):
+    stream = _streams[0]  # by itself: beartype draws from Python's stream
+    for _ in range(3):
+        before()
+        kept = random.getstate()
+        held = stream.state()
+        draw()
+        stream.restore(held)
+        assert random.getstate() == kept
+        assert stream.state() == kept
 
 
 def test_another_generator_of_numpy_is_put_back():

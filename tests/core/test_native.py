@@ -62,8 +62,17 @@ def test_many_that_compile_at_once_leave_one_whole_library(source, tmp_path):
 
 
 def test_it_can_be_switched_off(source, monkeypatch):
+    assert native.compiler_name() not in ("", "off", "none")
     monkeypatch.setenv(native.SWITCH, "0")
     assert library(source) is None
+    assert native.compiler_name() == "off"
+
+
+def test_clangs_threads_are_not_torchs(monkeypatch, tmp_path):
+    (tmp_path / "clang++-15").write_text("")
+    monkeypatch.setattr(native, "_torch_shares_its_threads", lambda: True)
+    assert "-fopenmp" in native._flags(COMPILER)
+    assert "-fopenmp" not in native._flags(str(tmp_path / "clang++-15"))
 
 
 def test_without_a_compiler_there_is_none(source, monkeypatch, caplog):
@@ -71,6 +80,7 @@ def test_without_a_compiler_there_is_none(source, monkeypatch, caplog):
     monkeypatch.setenv("CXX", "no-such-compiler")
     assert library(source) is None
     assert "no C++ compiler" in caplog.text
+    assert native.compiler_name() == "none"
 
 
 def test_what_does_not_compile_is_said_and_done_without(source, tmp_path, caplog):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloudchamber._core.errors import InvalidInput
-from cloudchamber._core.record import Observation, RecordBuffer
+from cloudchamber._core.record import Later, Observation, RecordBuffer
 from cloudchamber._core.registry import Quantity
 from cloudchamber._core.schema import SCHEMA_VERSION, CoverageRow, Frame, LayerInfo
 from cloudchamber._core.storage import Journal, open_record, save_record
@@ -283,3 +283,18 @@ def test_infinite_bounds_and_nan_constants_survive_json():
     assert again.quantities == made.quantities
     assert np.isnan(again.constants["level"])
     assert again.constants["null"] == [float("inf")] * 2
+
+
+def test_what_is_put_in_order_later_is_put_in_order_once():
+    made = []
+
+    def make():
+        made.append(1)
+        return {"a": np.ma.MaskedArray([1.0])}
+
+    values = Later(make)
+    assert not made
+    assert list(values) == ["a"]
+    assert len(values) == 1
+    assert values["a"] == values.get("a")
+    assert made == [1]

@@ -9,7 +9,8 @@ from hypothesis import given
 from measure_cases import gaussian, laws, seeds, shuffle
 
 from cloudchamber.measures import fused
-from cloudchamber.measures.fused import fused_mean_cosines, is_native
+from cloudchamber.measures.accuracy import class_accuracy
+from cloudchamber.measures.fused import fused_class_accuracy, fused_mean_cosines, is_native
 from cloudchamber.measures.partials import cosine_partials, finished_cosine, shortened
 
 pytestmark = pytest.mark.skipif(not is_native(), reason="no native code here")
@@ -79,3 +80,27 @@ def test_what_it_does_not_take_is_left_to_torch(monkeypatch):
     assert fused_mean_cosines([]) is None
     monkeypatch.setattr(fused, "_functions", dict)
     assert fused_mean_cosines([vectors]) is None
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@laws
+@given(st.integers(1, 30), st.integers(1, 6), seeds)
+def test_the_accuracy_equals_torch(dtype, n, k, seed):
+    outputs, labels = gaussian(n, k, seed).to(dtype).round(decimals=0), shuffle(n, seed) % (k + 2) - 1
+    outputs[shuffle(n, seed) % 7 == 0, 0] = math.nan
+    outputs[shuffle(n, seed + 1) % 7 == 0, -1] = math.inf
+    found = fused_class_accuracy(outputs, labels)
+    assert found is not None
+    torch.testing.assert_close(found, class_accuracy(outputs, labels), rtol=0, atol=0, equal_nan=True)
+
+
+def test_other_outputs_are_left_to_torch():
+    labels = torch.zeros(3, dtype=torch.int64)
+    for outputs in (
+        torch.ones(3),
+        torch.ones(4, 3).T[:, :2].T,
+        torch.ones(3, 2, dtype=torch.float16),
+        torch.ones(4, 2),
+    ):
+        assert fused_class_accuracy(outputs, labels) is None
+    assert fused_class_accuracy(torch.ones(3, 2), labels.int()) is None

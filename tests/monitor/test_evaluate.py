@@ -15,7 +15,7 @@ from cloudchamber.measures import functional_kernel, select
 from cloudchamber.measures.registry import all_measures
 from cloudchamber.monitor import derived, kernels
 from cloudchamber.monitor.derived import DERIVATIONS, Derivation, fields_needed
-from cloudchamber.monitor.evaluate import _numpy
+from cloudchamber.monitor.evaluate import _arrays
 from cloudchamber.monitor.kernels import KernelSource
 
 BY_NAME = all_measures()
@@ -323,21 +323,23 @@ def test_what_must_be_captured():
 @pytest.mark.parametrize("shape", [(), (3,), (2, 2)])
 def test_values_on_an_accelerator_come_in_one_transfer_per_type(monkeypatch, shape):
     tensors = [torch.rand(shape, dtype=dtype) for dtype in (torch.float32, torch.float64, torch.float32)]
-    plain = _numpy(tensors)
+    plain = _arrays({("a", at): tensor for at, tensor in enumerate(tensors)})
     moves = []
 
     class Elsewhere(torch.Tensor):
         device = torch.device("meta")
+        is_cpu = False
 
         def cpu(self):
             moves.append(self.dtype)
             return self.as_subclass(torch.Tensor)
 
-    found = _numpy([tensor.as_subclass(Elsewhere) for tensor in tensors])
+    found = _arrays({("a", at): tensor.as_subclass(Elsewhere) for at, tensor in enumerate(tensors)})
     assert sorted(map(str, moves)) == ["torch.float32", "torch.float64"]
-    for a, b in zip(found, plain, strict=True):
-        assert a.dtype == b.dtype
-        np.testing.assert_array_equal(a, b)
+    assert found.keys() == plain.keys()
+    for place, array in found.items():
+        assert array.dtype == plain[place].dtype
+        np.testing.assert_array_equal(array, plain[place])
 
 
 # Kernels

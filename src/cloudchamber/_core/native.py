@@ -41,6 +41,18 @@ def library(source: Path) -> ctypes.CDLL | None:
     return None if os.environ.get(SWITCH, "1") == "0" else _loaded(source)
 
 
+def compiler_name() -> str:
+    """Return what native code is compiled with here, or why there is none: "off", "none".
+
+    >>> bool(compiler_name())
+    True
+    """
+    compiler = _compiler()
+    if os.environ.get(SWITCH, "1") == "0":
+        return "off"
+    return "none" if compiler is None else Path(compiler).resolve().name
+
+
 @cache
 def _loaded(source: Path) -> ctypes.CDLL | None:
     compiler = _compiler()
@@ -68,14 +80,15 @@ def _compile(source: Path, compiler: str, path: Path) -> None:
     """Compile to a file that is there as a whole or not at all, whoever else does the same."""
     start = time.perf_counter()
     with atomic_path(path) as temporary:
-        command = [compiler, *_flags(), "-o", str(temporary), str(source)]
+        command = [compiler, *_flags(compiler), "-o", str(temporary), str(source)]
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=_PATIENCE)
     _log.info("Compiled %s for this processor, once: %.1f s.", source.name, time.perf_counter() - start)
 
 
-def _flags() -> tuple[str, ...]:
-    """With threads only where they are torch's own: a second pool of them would stand in the way of the first."""
-    return (*_FLAGS, "-fopenmp") if _torch_shares_its_threads() else _FLAGS
+def _flags(compiler: str) -> tuple[str, ...]:
+    """With threads only where they are torch's own: a second pool of them, as clang's, would stand in their way."""
+    clang = "clang" in Path(compiler).resolve().name
+    return (*_FLAGS, "-fopenmp") if not clang and _torch_shares_its_threads() else _FLAGS
 
 
 def _torch_shares_its_threads() -> bool:
@@ -88,7 +101,7 @@ def _torch_shares_its_threads() -> bool:
 
 def _key(source: Path, compiler: str) -> str:
     made = Path(compiler).resolve()
-    parts = (*_flags(), str(made), str(made.stat().st_mtime_ns), _processor())
+    parts = (*_flags(compiler), str(made), str(made.stat().st_mtime_ns), _processor())
     return hashlib.sha256(source.read_bytes() + "\n".join(parts).encode()).hexdigest()[:16]
 
 

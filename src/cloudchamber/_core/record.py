@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import xarray as xr
@@ -14,6 +15,29 @@ from cloudchamber._core.registry import Quantity
 from cloudchamber._core.schema import SCHEMA_VERSION, Frame
 
 Values = Mapping[str, np.ma.MaskedArray]
+
+
+class Later(Mapping[str, np.ma.MaskedArray]):
+    """Arrays by quantity that are put in order when they are first asked for, after the training step."""
+
+    def __init__(self, make: Callable[[], Values]) -> None:
+        self._make: Callable[[], Values] | None = make
+
+    @cached_property
+    def _values(self) -> Values:
+        assert self._make is not None
+        values, self._make = self._make(), None  # frees what it was made of
+        return values
+
+    def __getitem__(self, name: str) -> np.ma.MaskedArray:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
 
 _COUNTED = ("direction", "component", "eigenvalue")
 """Dimensions whose entries are counted from 1, as the papers do; in a record that has a quantity of them."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import random
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -34,43 +36,75 @@ def generator(seed: int, *purpose: str | int) -> torch.Generator:
     return torch.Generator().manual_seed(derive_seed(seed, *purpose))
 
 
-class _NumpyStream:
-    """NumPy's global stream. Reading its state takes 25 µs, comparing its memory 1 µs: it is read when it changed.
+_TWISTER = 624 * 4 + 4
+"""Bytes of a Mersenne twister: its key and the position in it."""
 
-    A normal number that NumPy keeps for the next call is not in that memory; a state with one is read every time.
+
+class _Stream:
+    """A global stream of Python or NumPy. Reading its state takes 20 µs, comparing its memory 1: it is read if changed.
+
+    A normal number that is kept for the next call is not in that memory; a state with one is read every time.
+
+    Args:
+        memory: returns the bytes of the twister; none where they cannot be seen.
+        read: returns the state.
+        write: puts a state back.
+        spare: whether a state holds such a number.
     """
 
-    _MEMORY = 624 * 4 + 4  # of the Mersenne twister: its key and the position in it
+    def __init__(
+        self,
+        memory: Callable[[], bytes],
+        read: Callable[[], Any],
+        write: Callable[[Any], None],
+        spare: Callable[[Any], bool],
+    ) -> None:
+        self._look, self._read, self._write, self._spare = memory, read, write, spare
+        self._memory, self._state = b"", None
 
-    def __init__(self) -> None:
-        self._generator: object = None
-        self._memory = b""
-        self._state: dict[str, Any] = {}
-
-    def state(self) -> dict[str, Any]:
+    def state(self) -> Any:
         """Return the state."""
         if not self._unchanged():
-            self._generator = np.random.get_bit_generator()  # pyright: ignore
-            self._memory, self._state = self._memory_of(self._generator), dict(np.random.get_state(legacy=False))
+            self._state = self._read()
+            self._memory = b"" if self._spare(self._state) else self._look()
         return self._state
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: Any) -> None:
         """Put a state back that `state` returned."""
         if state is not self._state or not self._unchanged():
-            np.random.set_state(state)
+            self._write(state)
 
     def _unchanged(self) -> bool:
-        generator = np.random.get_bit_generator()  # pyright: ignore
-        known = generator is self._generator and bool(self._memory) and not self._state["has_gauss"]
-        return known and self._memory == self._memory_of(generator)
-
-    def _memory_of(self, generator: Any) -> bytes:
-        if not isinstance(generator, np.random.MT19937):
-            return b""
-        return ctypes.string_at(generator.ctypes.state_address, self._MEMORY)
+        return self._memory != b"" and self._memory == self._look()
 
 
-_numpy_stream = _NumpyStream()
+def _python_memory() -> bytes:
+    twister = random.Random.__mro__[1]  # of CPython's; another layout has another size
+    seen = sys.implementation.name == "cpython" and twister.__basicsize__ == object.__basicsize__ + _TWISTER + 4
+    own = getattr(random.getstate, "__self__", None)
+    return ctypes.string_at(id(own) + object.__basicsize__, _TWISTER) if seen and own is not None else b""
+
+
+@lru_cache(maxsize=1)
+def _address_of(generator: Any) -> int:
+    """Where a Mersenne twister keeps its state; 0 for another generator."""
+    return generator.ctypes.state_address if isinstance(generator, np.random.MT19937) else 0
+
+
+def _numpy_memory() -> bytes:
+    address = _address_of(np.random.get_bit_generator())  # pyright: ignore
+    return ctypes.string_at(address, _TWISTER) if address else b""
+
+
+_streams = (
+    _Stream(_python_memory, random.getstate, random.setstate, lambda state: state[2] is not None),
+    _Stream(
+        _numpy_memory,
+        lambda: dict(np.random.get_state(legacy=False)),
+        np.random.set_state,
+        lambda state: bool(state["has_gauss"]),
+    ),
+)
 
 
 @contextmanager
@@ -81,11 +115,12 @@ def preserved_random_state(devices: Iterable[torch.device] = ()) -> Iterator[Non
         devices: accelerator devices whose states are kept as well; the CPU's always is.
     """
     cuda = sorted({device.index or 0 for device in devices if device.type == "cuda"})
-    python_state = random.getstate()
-    numpy_state = _numpy_stream.state()
+    states = [stream.state() for stream in _streams]
+    torch_state = torch.default_generator.get_state()  # a fifth of what `fork_rng` takes
     try:
-        with torch.random.fork_rng(devices=cuda):
+        with torch.random.fork_rng(devices=cuda) if cuda else nullcontext():
             yield
     finally:
-        random.setstate(python_state)
-        _numpy_stream.restore(numpy_state)
+        torch.default_generator.set_state(torch_state)
+        for stream, state in zip(_streams, states, strict=True):
+            stream.restore(state)

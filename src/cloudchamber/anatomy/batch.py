@@ -27,6 +27,8 @@ def count_samples(inputs: Any) -> int:
     >>> count_samples({"tokens": torch.zeros(5, 3), "mask": torch.ones(5)})
     5
     """
+    if isinstance(inputs, Tensor) and inputs.ndim:
+        return inputs.shape[0]
     shapes = [tuple(tensor.shape) for tensor in tensors_of(inputs)]
     require(
         bool(shapes) and all(shape for shape in shapes) and len({shape[0] for shape in shapes}) == 1,

@@ -18,9 +18,10 @@ from cloudchamber.anatomy.batch import copy_of, count_samples, device_of
 from cloudchamber.anatomy.calls import AnyCall, Wanted, hooks, modules_of, overwritten
 from cloudchamber.anatomy.choice import ChosenModule
 from cloudchamber.anatomy.derivatives import Request, derivatives_of
+from cloudchamber.anatomy.direct import DIRECT_FIELDS, run_along
 from cloudchamber.anatomy.following import Follower
 from cloudchamber.anatomy.plan import Plan
-from cloudchamber.anatomy.quiet import copied_buffers, restored_attributes, set_mode, undisturbed
+from cloudchamber.anatomy.quiet import copied_buffers, restored_attributes, set_mode, uncompiled, undisturbed
 from cloudchamber.anatomy.recording import Recorder, recorded_modules
 from cloudchamber.anatomy.snapshot import FIELDS, GRAPH_FIELDS, STORED_FIELDS, LayerSnapshot
 from cloudchamber.anatomy.tracker import ActivationTracker
@@ -127,17 +128,29 @@ def capture(
     probe = _Probe(
         model, inputs, count_samples(inputs), forward, summed_loss, layers, modules, training_mode, _kept(wanted)
     )
-    with (
-        undisturbed(device_of(inputs)),
-        restored_attributes(modules),
-        torch.set_grad_enabled(not GRAPH_FIELDS.isdisjoint(wanted)),
-    ):
-        set_mode(modules, training=training_mode)
-        seen, plan = _passed(probe, plan, known=known)
-        request = Request(wanted, kernel_samples, most_outputs)
-        derivatives = derivatives_of(seen.calls, seen.outputs, seen.loss, request)
-        found, reasons = snapshots_of(seen.calls, derivatives, request, probe.samples)
+    with undisturbed(device_of(inputs), compiled=True), torch.set_grad_enabled(not GRAPH_FIELDS.isdisjoint(wanted)):
+        direct = _along_chain(probe, plan, wanted) if known and plan is not None else None
+        if direct is not None:
+            return direct
+        with uncompiled(), restored_attributes(modules):
+            set_mode(modules, training=training_mode)
+            seen, plan = _passed(probe, plan, known=known)
+            request = Request(wanted, kernel_samples, most_outputs)
+            derivatives = derivatives_of(seen.calls, seen.outputs, seen.loss, request)
+            found, reasons = snapshots_of(seen.calls, derivatives, request, probe.samples)
     return Capture(found, seen.outputs.detach(), float(seen.loss.detach()), {**plan.unusable, **reasons}, plan)
+
+
+def _along_chain(probe: _Probe, plan: Plan, wanted: frozenset[str]) -> Capture | None:
+    """Make the pass without running the model, where it is known to do nothing but call its modules in turn."""
+    if probe.forward is not default_forward or not isinstance(probe.inputs, Tensor) or not wanted <= DIRECT_FIELDS:
+        return None
+    chain = plan.chain
+    if chain is None:
+        return None
+    seen = run_along(chain, plan, probe.inputs, probe.summed_loss, wanted)
+    plan.served += 1
+    return Capture(seen.layers, seen.outputs.detach(), float(seen.loss.detach()), plan.unusable, plan)
 
 
 def _passed(probe: _Probe, plan: Plan | None, *, known: bool) -> tuple[_Pass, Plan]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -54,11 +56,18 @@ def derivatives_of(calls: Sequence[AnyCall], outputs: Tensor, loss: Tensor, requ
     """
     if not outputs.requires_grad:
         return Derivatives()
-    try:
+    with _understood():
         gates = _gates(calls) if "gates" in request.fields else {}
         kernel = "per_output_gradients" in request.fields
         per_output = _per_output(calls, outputs, request) if kernel else {}
-        return Derivatives(_of_loss(calls, loss, request), gates, per_output)
+    return Derivatives(_of_loss(calls, loss, request), gates, per_output)
+
+
+@contextmanager
+def _understood() -> Iterator[None]:
+    """Say what was differentiated where that fails."""
+    try:
+        yield
     except RuntimeError as error:
         raise Unsupported(
             f"the loss on the probe can be differentiated; got: {error}. Remedy: mend the model's backward pass "
@@ -80,10 +89,19 @@ def _places(calls: Sequence[AnyCall], names: frozenset[str]) -> dict[Place, Grad
 
 def _of_loss(calls: Sequence[AnyCall], loss: Tensor, request: Request) -> dict[Place, Tensor]:
     names = frozenset(name for name, gradient in GRADIENT_OF.items() if gradient in request.fields)
-    places = _places(calls, names) if not GRADIENT_FIELDS.isdisjoint(request.fields) else {}
+    return gradients_of(loss, _places(calls, names) if not GRADIENT_FIELDS.isdisjoint(request.fields) else {})
+
+
+def gradients_of(loss: Tensor, places: Mapping[Place, Any]) -> dict[Place, Tensor]:
+    """Return the gradients of the loss by what is at these places (tensors or edges), where it depends on that.
+
+    Raises:
+        Unsupported: if the graph cannot be differentiated.
+    """
     if not places or not loss.requires_grad:
         return {}
-    found = torch.autograd.grad(loss, list(places.values()), allow_unused=True)
+    with _understood():
+        found = torch.autograd.grad(loss, list(places.values()), allow_unused=True)
     return {place: gradient for place, gradient in zip(places, found, strict=True) if gradient is not None}
 
 

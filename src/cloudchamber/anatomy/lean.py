@@ -41,6 +41,25 @@ class HooksOfModules:
             hooks.pop(self, None)  # pyright: ignore
 
 
+class Hook:
+    """A forward hook in a module's own tables, at a third of what a handle costs.
+
+    Args:
+        hook: the hook.
+        table: where the module keeps hooks of its kind.
+        marked: the table of those that torch calls in another way.
+    """
+
+    def __init__(self, hook: Callable[..., None], table: Any, marked: Any) -> None:
+        self._tables = table, marked
+        table[self], marked[self] = hook, True
+
+    def remove(self) -> None:
+        """Take the hook out."""
+        for table in self._tables:
+            table.pop(self, None)
+
+
 class _Feature(NamedTuple):
     tensor: Tensor
     version: int
@@ -60,7 +79,7 @@ class Notes:
 
     def __init__(self, plan: Plan, samples: int) -> None:
         self.calls: tuple[AnyCall, ...] = ()
-        self._samples, self._steps, self._expected = samples, plan.steps, len(plan.calls)
+        self._samples, self._steps = samples, plan.steps
         self._at, self._differs = 0, False
         self._features: dict[int, _Feature] = {}
         self._arrived: dict[int, list[_Feature]] = {}
@@ -100,10 +119,9 @@ class Notes:
 
         Features that the model has overwritten meanwhile are left out.
         """
-        self._features = {number: each for number, each in self._features.items() if each.unchanged}
         handles: list[RemovableHandle] = []
         for number, feature in self._features.items():
-            if (numbers is None or number in numbers) and feature.tensor.requires_grad:
+            if (numbers is None or number in numbers) and feature.unchanged and feature.tensor.requires_grad:
                 arrived = self._arrived[number] = []
                 handles.append(feature.tensor.register_hook(partial(_keep, arrived)))
         return handles
@@ -128,11 +146,6 @@ class Notes:
         """The gradients of the features that arrived, and that nobody changed in place."""
         firsts = {number: arrived[0] for number, arrived in self._arrived.items() if arrived}
         return {number: first.tensor for number, first in firsts.items() if first.unchanged}
-
-    @property
-    def complete(self) -> bool:
-        """Whether every feature that the plan knows was there, and not overwritten when the pass ended."""
-        return len(self._features) == self._expected
 
 
 def _keep(arrived: list[_Feature], gradient: Tensor) -> None:

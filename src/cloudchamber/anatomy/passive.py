@@ -23,7 +23,7 @@ from cloudchamber.anatomy.choice import ChosenModule
 from cloudchamber.anatomy.derivatives import Derivatives, Request
 from cloudchamber.anatomy.following import Follower
 from cloudchamber.anatomy.lean import FIELDS as LEAN_FIELDS
-from cloudchamber.anatomy.lean import HooksOfModules, Notes, Removable
+from cloudchamber.anatomy.lean import Hook, HooksOfModules, Notes, Removable
 from cloudchamber.anatomy.passes import CHANGED, FIELDS_OF_PASSES, INSIDE, TWICE, Sink, TrainingPass, held_only, joined
 from cloudchamber.anatomy.plan import Plan
 from cloudchamber.anatomy.quiet import undisturbed, without_autocast
@@ -156,7 +156,8 @@ class PassivePass:
         return list(accumulate((each.samples for each in self._passes), initial=0))
 
     def _hook(self) -> None:
-        self._handles.append(self._model.register_forward_pre_hook(self._before_model, with_kwargs=True))
+        model = self._model
+        self._handles.append(Hook(self._before_model, model._forward_pre_hooks, model._forward_pre_hooks_with_kwargs))
         if self._plan is None:
             self._handles += self._tracker.module_hooks(self._model)
             modules = recorded_modules(self._model, self._chosen)
@@ -168,7 +169,7 @@ class PassivePass:
         else:
             for module in self._plan.hooked:
                 self._handles.append(module.register_forward_hook(self._after, with_kwargs=True))
-        self._handles.append(self._model.register_forward_hook(self._after_model, always_call=True))
+        self._handles.append(Hook(self._after_model, model._forward_hooks, model._forward_hooks_always_called))
 
     def _before_model(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
         if module is self._model and _is_seen():
@@ -242,7 +243,7 @@ class PassivePass:
         witness = None if self._plan.witness is None else {self._plan.witness}
         ended.handles += run.ask(witness if self._only_witness else None)
         self._bytes += run.nbytes * (1 if self._only_witness else 2)
-        self._plan.heavy = self._plan.heavy or self._bytes > self._most_bytes or not run.complete
+        self._plan.heavy = self._plan.heavy or self._bytes > self._most_bytes
 
     def _learn(self, ended: TrainingPass, run: Recorder) -> None:
         if ended.broken or not run.calls:

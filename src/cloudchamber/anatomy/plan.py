@@ -17,6 +17,7 @@ from functools import cached_property
 from torch import Tensor, nn
 
 from cloudchamber.anatomy.calls import AnyCall, call_suffixes
+from cloudchamber.anatomy.chain import chain_of, is_untouched
 from cloudchamber.anatomy.choice import ChosenModule
 from cloudchamber.anatomy.snapshot import LayerSnapshot
 
@@ -140,6 +141,22 @@ class Plan:
     def hooked(self) -> tuple[nn.Module, ...]:
         """The modules that need a hook: those of the steps, and those to observe that were not called so far."""
         return tuple(dict.fromkeys([step.module for step in self.steps] + [c.module for c in self.chosen.values()]))
+
+    @cached_property
+    def _chain(self) -> tuple[Step, ...] | None:
+        """A step for every module of a chain, also for those that show nothing; None where the model is no chain."""
+        chain = None if self.follows_functions or self.copied else chain_of(self.modules[0])
+        steps, at = [], 0
+        for module in chain or ():
+            shows = at < len(self.steps) and self.steps[at].module is module
+            steps.append(self.steps[at] if shows else Step(module, None, (), (), (None, None)))
+            at += shows
+        return tuple(steps) if chain is not None and at == len(self.steps) else None
+
+    @property
+    def chain(self) -> tuple[Step, ...] | None:
+        """The modules that the model calls one after the other and nothing else; None if it may do anything else."""
+        return self._chain if self._chain is not None and is_untouched(self.modules) else None
 
     @cached_property
     def _children(self) -> list[nn.Module | None]:

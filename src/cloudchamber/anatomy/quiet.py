@@ -23,16 +23,20 @@ _now = _Undisturbed()
 
 
 @contextmanager
-def undisturbed(device: torch.device) -> Iterator[None]:
+def undisturbed(device: torch.device, *, compiled: bool = False) -> Iterator[None]:
     """Work outside of the caller's autocast, inference mode and compilation, and put the random states back.
 
     Within another such region for the same device nothing is left to do: what it costs is paid once.
+
+    Args:
+        device: where the work is done.
+        compiled: whether what was compiled may run so; then hooks need `uncompiled`.
     """
     if _now.device == device:
         yield
         return
     before = _now.device
-    with preserved_random_state([device]), _left(device):
+    with preserved_random_state([device]), _left(device), nullcontext() if compiled else uncompiled():
         _now.device = device
         try:
             yield
@@ -40,16 +44,17 @@ def undisturbed(device: torch.device) -> Iterator[None]:
             _now.device = before
 
 
-def _left(device: torch.device) -> ExitStack:
-    """Leave the caller's inference mode, autocast and compilation, as far as there are any."""
-    stack = ExitStack()
-    if torch.is_inference_mode_enabled():
-        stack.enter_context(torch.inference_mode(False))
-    stack.enter_context(without_autocast(device))
-    # A compiled module never calls a hook that was added after its compilation.
-    if "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance"):
-        stack.enter_context(torch.compiler.set_stance("force_eager"))
-    return stack
+@contextmanager
+def _left(device: torch.device) -> Iterator[None]:
+    """Leave the caller's inference mode and autocast, as far as there are any."""
+    with torch.inference_mode(False) if torch.is_inference_mode_enabled() else nullcontext(), without_autocast(device):
+        yield
+
+
+def uncompiled() -> AbstractContextManager[object]:
+    """Run what was compiled as it was written: it never calls a hook that was added after its compilation."""
+    compiles = "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance")
+    return torch.compiler.set_stance("force_eager") if compiles else nullcontext()
 
 
 def without_autocast(device: torch.device) -> AbstractContextManager[object]:

@@ -33,6 +33,7 @@ def class_accuracy(outputs: Outputs, labels: Labels) -> PerClass:
     """
     scores = as_matrix(outputs, "outputs")
     require_labels(labels, len(scores))
-    right = (scores.argmax(1) == labels) & ~scores.isnan().any(1)
-    member = labels[:, None] == torch.arange(scores.shape[1], device=labels.device)
-    return (member & right[:, None]).sum(0).to(scores.dtype) / member.sum(0)
+    largest, index = scores.max(1)
+    right = (index == labels) & (largest == largest)  # a NaN is the largest, and no number
+    member = torch.arange(scores.shape[1], device=labels.device)[:, None] == labels
+    return (member & right).sum(1).to(scores.dtype) / member.sum(1)

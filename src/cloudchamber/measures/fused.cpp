@@ -1,5 +1,5 @@
 // Mean cosines of many vectors, each read from memory once: its length, and then its share of the sum of its class
-// while it lies in the cache. The slow twin is partials.py.
+// while it lies in the cache (the slow twin is partials.py); and how often outputs are right (accuracy.py).
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -94,9 +94,40 @@ int mean_cosines(std::int64_t tensors, const Real* const* vectors, const std::in
     return 0;
 }
 
+template <typename Real>
+bool is_right(const Real* outputs, std::int64_t count, std::int64_t label) {
+    const Real own = outputs[label];
+    for (std::int64_t at = 0; at < count; ++at)  // of equal outputs the first counts; a NaN is never right
+        if (at < label ? !(outputs[at] < own) : !(outputs[at] <= own)) return false;
+    return true;
+}
+
+template <typename Real>
+void class_accuracy(const Real* outputs, std::int64_t samples, std::int64_t count, const std::int64_t* labels,
+                    Real* accuracy) {
+    std::vector<std::int64_t> right(count), members(count);
+    for (std::int64_t at = 0; at < samples; ++at) {
+        const std::int64_t label = labels[at];
+        if (label < 0 || label >= count) continue;
+        ++members[label];
+        right[label] += is_right(outputs + at * count, count, label);
+    }
+    for (std::int64_t at = 0; at < count; ++at) accuracy[at] = static_cast<Real>(right[at]) / static_cast<Real>(members[at]);
+}
+
 }  // namespace
 
 extern "C" {
+
+void class_accuracy_float32(const float* outputs, std::int64_t samples, std::int64_t count, const std::int64_t* labels,
+                            float* accuracy) {
+    class_accuracy(outputs, samples, count, labels, accuracy);
+}
+
+void class_accuracy_float64(const double* outputs, std::int64_t samples, std::int64_t count,
+                            const std::int64_t* labels, double* accuracy) {
+    class_accuracy(outputs, samples, count, labels, accuracy);
+}
 
 int mean_cosines_float32(std::int64_t tensors, const float* const* vectors, const std::int64_t* widths,
                          std::int64_t alike, std::int64_t count, const std::int64_t* classes, std::int64_t groups,

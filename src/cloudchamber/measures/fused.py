@@ -1,4 +1,4 @@
-"""Mean cosines of many tensors in one call of native code, which reads every vector once.
+"""Mean cosines of many tensors in one call of native code, which reads every vector once; and accuracies.
 
 In float32 that is up to ten times faster than operations on whole tensors, which have left the cache in between.
 """
@@ -6,9 +6,10 @@ In float32 that is up to ten times faster than operations on whole tensors, whic
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -20,25 +21,51 @@ _SOURCE = Path(__file__).with_name("fused.cpp")
 _NUMBER, _POINTER = ctypes.c_int64, ctypes.c_void_p
 
 
+class _Native(NamedTuple):
+    """The native functions for one precision."""
+
+    mean_cosines: Any
+    class_accuracy: Any
+
+
 @cache
-def _functions() -> dict[torch.dtype, Callable[..., int]]:
-    """The native function for each precision; none where there is no native code."""
+def _functions() -> dict[torch.dtype, _Native]:
+    """The native functions for each precision; none where there is no native code."""
     native = library(_SOURCE)
     if native is None:
         return {}
-    found = {torch.float32: native.mean_cosines_float32, torch.float64: native.mean_cosines_float64}
-    for function in found.values():
-        function.argtypes = [_NUMBER, _POINTER, _POINTER, _NUMBER, _NUMBER, _POINTER, _NUMBER, _POINTER]
+    found = {
+        torch.float32: _Native(native.mean_cosines_float32, native.class_accuracy_float32),
+        torch.float64: _Native(native.mean_cosines_float64, native.class_accuracy_float64),
+    }
+    for each in found.values():
+        each.mean_cosines.argtypes = [_NUMBER, _POINTER, _POINTER, _NUMBER, _NUMBER, _POINTER, _NUMBER, _POINTER]
+        each.class_accuracy.argtypes = [_POINTER, _NUMBER, _NUMBER, _POINTER, _POINTER]
+        each.class_accuracy.restype = None
     return found
 
 
 def is_native() -> bool:
-    """Whether `fused_mean_cosines` has native code; compiles it where that was not done yet.
+    """Whether there is native code; compiles it where that was not done yet.
 
     >>> is_native() in (True, False)
     True
     """
     return bool(_functions())
+
+
+def fused_class_accuracy(outputs: Tensor, labels: Tensor) -> Tensor | None:
+    """Return `class_accuracy` of the same arguments; None without native code, and for what it does not take.
+
+    Source: mlp2024, Appendix J (Assumption 1).
+    """
+    native, samples = _functions().get(outputs.dtype), len(labels)
+    plain = outputs.is_cpu and labels.is_cpu and outputs.is_contiguous() and labels.is_contiguous()
+    if native is None or not plain or labels.dtype is not torch.int64 or outputs.ndim != 2 or len(outputs) != samples:
+        return None
+    accuracy = torch.empty(outputs.shape[1], dtype=outputs.dtype)
+    native.class_accuracy(outputs.data_ptr(), samples, len(accuracy), labels.data_ptr(), accuracy.data_ptr())
+    return accuracy
 
 
 def fused_mean_cosines(
@@ -71,7 +98,7 @@ def fused_mean_cosines(
         classes = classes.to("cpu", torch.int64).contiguous()
     size, samples = len(rows), len(rows[0])
     means = (ctypes.c_double * size)()
-    failed = functions[rows[0].dtype](
+    failed = functions[rows[0].dtype].mean_cosines(
         size,
         (_POINTER * size)(*[row.data_ptr() for row in rows]),
         (_NUMBER * size)(*[row.numel() // samples for row in rows]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -77,7 +77,8 @@ class Measure:
         shorten: what the rest needs of complete partials: takes a list of them to another, of fewer numbers.
         finish: the rest, which can wait: takes one of these, stacked along new leading dimensions or not.
         at_once: the same as all three in a row, where one call can do it: takes what `partials` takes, of a whole
-            batch, to a number for each tensor, or to None.
+            batch, to a number for each tensor, or to None. Of a measure of the network it is a faster `function`, which
+            returns None for what it cannot do.
     """
 
     quantity: Quantity
@@ -93,7 +94,7 @@ class Measure:
     partials: Callable[..., list[tuple[Tensor, ...]]] | None = None
     shorten: Callable[[list[tuple[Tensor, ...]]], list[tuple[Tensor, ...]]] | None = None
     finish: Callable[..., Tensor] | None = None
-    at_once: Callable[..., list[float] | None] | None = None
+    at_once: Callable[..., Any] | None = None
 
     @property
     def name(self) -> str:

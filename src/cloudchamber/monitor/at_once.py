@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from torch import Tensor
 
 from cloudchamber.measures import Measure
 
+Key = TypeVar("Key")
 Known = Mapping[str, Mapping[str, float]]
 """Values by measure and layer."""
 
@@ -38,7 +40,9 @@ class AtOnce:
         named = [("labels" in measure.takes, (measure.name, measure.summed)) for measure in measures]
         return cls(function, *(tuple(each for labelled, each in named if labelled is by) for by in (False, True)))
 
-    def __call__(self, tensors: Mapping[str, Mapping[str, Tensor]], classes: Tensor | None, count: int) -> Known | None:
+    def __call__(
+        self, tensors: Mapping[str, Mapping[Key, Tensor]], classes: Tensor | None, count: int
+    ) -> dict[str, dict[Key, float]] | None:
         """Return the values, given the tensors by field and layer; None where the function cannot do it."""
         alike, by_class = (
             [t for _, name in some for t in tensors[name].values()] for some in (self.alike, self.by_class)

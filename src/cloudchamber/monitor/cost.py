@@ -59,12 +59,12 @@ class Costs:
 def measured_costs(observer: Observer, repeats: int = 5) -> Costs:
     """Time the parts of an observation; the model is not changed, and nothing is recorded."""
     with undisturbed(observer.target.probe.device):
-        usual, all_of_them = observer.due(images=False, rare=False), list(observer.evaluation.measures)
-        seen, shuffled = observer.captures(all_of_them)
+        every, usual = observer.evaluation.measures, observer.evaluation.due(images=False, rare=False)
+        seen, shuffled = observer.captures(*observer.evaluation.due(images=True, rare=True))
         return Costs(
             forward=_median(lambda: _plain_pass(observer), repeats),
-            capture=_median(lambda: observer.captures(usual), repeats),
-            measures=tuple(_cost(observer, measure, seen, shuffled, repeats) for measure in all_of_them),
+            capture=_median(lambda: observer.captures(*usual), repeats),
+            measures=tuple(_cost(observer, measure, seen, shuffled, repeats) for measure in every),
             observation=_median(lambda: observer.observe(0, images=False, rare=False), repeats),
             image_observation=_median(lambda: observer.observe(0, images=True, rare=True), repeats),
         )

@@ -8,9 +8,12 @@ from typing import Any
 
 import torch
 
+from cloudchamber._core.native import compiler_name
+from cloudchamber.measures.fused import is_native
+
 
 def environment(device: torch.device) -> dict[str, Any]:
-    """Return versions, device and number of threads."""
+    """Return versions, device, threads, the compiler of native code, and whether that takes measures (compiled now)."""
     return {
         "cloudchamber": version("cloudchamber"),
         "torch": torch.__version__,
@@ -18,4 +21,6 @@ def environment(device: torch.device) -> dict[str, Any]:
         "platform": f"{platform.system()} {platform.machine()}",
         "device": str(device),
         "threads": torch.get_num_threads(),
+        "compiler": compiler_name(),
+        "native": is_native(),
     }

@@ -11,13 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cloudchamber._core.record import kept_dtype
+from cloudchamber._core.record import Later, Values, kept_dtype
 from cloudchamber._core.registry import Quantity
 from cloudchamber.anatomy import Capture
 from cloudchamber.measures import Measure
 from cloudchamber.measures.catalogue.directions import DIRECTION_COUNT
 from cloudchamber.measures.catalogue.theorem1 import COMPONENT_COUNT
 from cloudchamber.measures.partials import Partial
+from cloudchamber.monitor.at_once import AtOnce
 from cloudchamber.monitor.derived import FEW, Derived
 from cloudchamber.monitor.derived import fields_needed as fields_needed
 from cloudchamber.monitor.kernels import KernelSource, Network
@@ -25,6 +26,47 @@ from cloudchamber.monitor.probe import image_samples
 
 Place = tuple[str, int | None]
 """The name of a measure, and the number of the layer that a value is of; None = of the network."""
+
+
+Value = Tensor | float
+"""What a measure is found to be."""
+
+
+@dataclass(frozen=True)
+class Due:
+    """The measures that are taken together of one pass, by how they are computed."""
+
+    measures: tuple[Measure, ...]
+
+    @cached_property
+    def fields(self) -> frozenset[str]:
+        """The fields of snapshots that they need."""
+        return fields_needed(self.measures)
+
+    @cached_property
+    def of_layers(self) -> tuple[Measure, ...]:
+        """Those that every layer has."""
+        return tuple(measure for measure in self.measures if measure.scope == "layer")
+
+    @cached_property
+    def of_network(self) -> tuple[Measure, ...]:
+        """Those of the whole network."""
+        return tuple(measure for measure in self.measures if measure.scope == "network")
+
+    @cached_property
+    def in_parts(self) -> tuple[Measure, ...]:
+        """Those that are computed of all layers together."""
+        return tuple(measure for measure in self.of_layers if measure.partials is not None)
+
+    @cached_property
+    def at_once(self) -> AtOnce | None:
+        """How these are computed in one call; None if they have no such function."""
+        return AtOnce.of(self.in_parts)
+
+    @cached_property
+    def summed(self) -> Mapping[str, str]:
+        """What each of these is of, by name."""
+        return {measure.name: measure.summed for measure in self.in_parts}
 
 
 @dataclass(frozen=True)
@@ -51,11 +93,14 @@ class Evaluation:
     targets: Tensor | None = None
     kernel_source: KernelSource = field(default_factory=KernelSource)
     _first: dict[tuple[str, str], Tensor] = field(default_factory=dict, repr=False, compare=False)
+    _due: dict[tuple[bool, bool], tuple[Due, Due]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def values(
         self, seen: Capture, *, images: bool, rare: bool | None = None, shuffled: Capture | None = None
-    ) -> dict[str, np.ma.MaskedArray]:
+    ) -> Values:
         """Return an array per measure, without the step dimension; masked where a layer could not be measured.
+
+        They are measured now, and put in order when they are asked for.
 
         Args:
             seen: the pass over the probe.
@@ -63,15 +108,28 @@ class Evaluation:
             rare: whether what is limited to a few steps of a run is; by default where images are.
             shuffled: the pass over the probe with shuffled inputs; without it, null values are left out.
         """
-        due = [m for m in self.measures if m.due(images=images, rare=images if rare is None else rare)]
-        found = self._found(seen, [m for m in due if not m.shuffled])
+        straight, null = self.due(images=images, rare=images if rare is None else rare)
+        found = self._found(seen, straight)
         if shuffled is not None:
-            found |= self._found(shuffled, [m for m in due if m.shuffled])
-        return self.arrays(found, [m for m in due if shuffled is not None or not m.shuffled])
+            found |= self._found(shuffled, null)
+        arrays, measures = _arrays(found), straight.measures + (() if shuffled is None else null.measures)
+        return Later(lambda: self._in_order(arrays, measures))
 
-    def arrays(self, found: Mapping[Place, Tensor], measures: Sequence[Measure]) -> dict[str, np.ma.MaskedArray]:
+    def due(self, *, images: bool, rare: bool) -> tuple[Due, Due]:
+        """Return the measures that are taken at such an observation, and those of the shuffled probe."""
+        if (images, rare) not in self._due:
+            due = [measure for measure in self.measures if measure.due(images=images, rare=rare)]
+            each = (tuple(m for m in due if m.shuffled is shuffled) for shuffled in (False, True))
+            self._due[images, rare] = Due(next(each)), Due(next(each))
+        return self._due[images, rare]
+
+    def arrays(self, found: Mapping[Place, Value], measures: Sequence[Measure]) -> dict[str, np.ma.MaskedArray]:
         """Return an array per measure from what was found of them; masked where there is nothing."""
-        arrays = dict(zip(found, _numpy(list(found.values())), strict=True))
+        return self._in_order(_arrays(found), measures)
+
+    def _in_order(
+        self, arrays: Mapping[Place, np.ndarray | float], measures: Sequence[Measure]
+    ) -> dict[str, np.ma.MaskedArray]:
         values = {m.name: self._of_layers(m.quantity, arrays) for m in measures if m.scope == "layer"}
         whole = {name: np.ma.MaskedArray(array, mask=False) for (name, layer), array in arrays.items() if layer is None}
         return values | whole
@@ -100,22 +158,20 @@ class Evaluation:
             "component": COMPONENT_COUNT,
         }
 
-    def _found(self, seen: Capture, measures: Sequence[Measure]) -> dict[Place, Tensor]:
+    def _found(self, seen: Capture, due: Due) -> dict[Place, Value]:
         """The value of every measure of every layer that has one, and of the network."""
         derived = Derived(seen, self.labels, self.few, self._initial)
-        of_layers = [measure for measure in measures if measure.scope == "layer"]
-        found: dict[Place, Tensor] = {}
+        found: dict[Place, Value] = {}
         in_parts: dict[Place, dict[str, Any]] = {}
         for number, key in enumerate(self.layers):
-            for measure in of_layers:
+            for measure in due.of_layers:
                 arguments = self._arguments(measure, derived, key)
                 if arguments is not None and measure.partials is None:
                     found[measure.name, number] = measure.function(**arguments)
                 elif arguments is not None:
                     in_parts[measure.name, number] = arguments
             derived.forget(key)
-        found |= self._in_parts([measure for measure in of_layers if measure.partials is not None], in_parts)
-        return found | self._of_network(seen, [measure for measure in measures if measure.scope == "network"])
+        return found | self._in_parts(due, in_parts) | self._of_network(seen, due.of_network)
 
     def _arguments(self, measure: Measure, derived: Derived, key: str) -> dict[str, Any] | None:
         arguments = {argument: derived.of_layer(key, name) for argument, name in measure.takes.items()}
@@ -126,20 +182,15 @@ class Evaluation:
             return arguments
         return {argument: value[chosen.to(value.device)] for argument, value in arguments.items()}
 
-    def _in_parts(
-        self, measures: Sequence[Measure], arguments: Mapping[Place, Mapping[str, Any]]
-    ) -> dict[Place, Tensor]:
+    def _in_parts(self, due: Due, arguments: Mapping[Place, Mapping[str, Any]]) -> dict[Place, Value]:
         """The measures that come in parts, of all layers at once."""
         vectors = {place: next(iter(each.values())) for place, each in arguments.items()}
         classes = self.labels if any(len(each) > 1 for each in arguments.values()) else None
-        sums = partial_sums(measures, vectors, classes, self.class_count if classes is not None else 1)
-        found: dict[Place, Tensor] = {}
-        short = dict(zip(sums, shortened_sums(measures, [name for name, _ in sums], list(sums.values())), strict=True))
-        for measure in measures:
-            own = {place: parts for place, parts in short.items() if place[0] == measure.name}
-            if own:
-                found |= zip(own, finished_partials(measure, list(own.values())).unbind(), strict=True)
-        return found
+        count = self.class_count if classes is not None else 1
+        found = None if due.at_once is None or not vectors else due.at_once(_by_field(due, vectors), classes, count)
+        if found is None:
+            return _one_after_the_other(due.in_parts, vectors, classes, count)
+        return {(name, number): value for name, values in found.items() for number, value in values.items()}
 
     def _initial(self, key: str, name: str, make: Callable[[], Tensor]) -> Tensor:
         if name == "weight" and key in self.initial_weights:
@@ -148,24 +199,50 @@ class Evaluation:
             self._first[key, name] = make()
         return self._first[key, name]
 
-    def _of_network(self, seen: Capture, measures: Sequence[Measure]) -> dict[Place, Tensor]:
+    def _of_network(self, seen: Capture, measures: Sequence[Measure]) -> dict[Place, Value]:
+        if not measures:
+            return {}
         network = Network(seen, self.labels, self.targets, self.few, self.kernel_source, partial(self._initial, ""))
-        found: dict[Place, Tensor] = {}
+        found: dict[Place, Value] = {}
         for measure in measures:
             arguments = {argument: getattr(network, name) for argument, name in measure.takes.items()}
             if all(value is not None for value in arguments.values()):
-                found[measure.name, None] = measure.function(**arguments)
+                fast = None if measure.at_once is None else measure.at_once(**arguments)
+                found[measure.name, None] = measure.function(**arguments) if fast is None else fast
         return found
 
-    def _of_layers(self, item: Quantity, arrays: Mapping[Place, np.ndarray]) -> np.ma.MaskedArray:
+    def _of_layers(self, item: Quantity, arrays: Mapping[Place, np.ndarray | float]) -> np.ma.MaskedArray:
         shape = (len(self.layers), *(self._sizes[dim] for dim in item.dims[2:]))
         data, mask = np.full(shape, np.nan, kept_dtype(item)), np.ones(shape, dtype=bool)
         for number in range(len(self.layers)):
-            array = arrays.get((item.name, number))
-            if array is not None:
+            found = arrays.get((item.name, number))
+            if found is not None:
+                array = np.asarray(found)
                 place = (number, *map(slice, array.shape))
                 data[place], mask[place] = array, False
         return np.ma.MaskedArray(data, mask)
+
+
+def _by_field(due: Due, vectors: Mapping[Place, Tensor]) -> dict[str, dict[int | None, Tensor]]:
+    """The tensors of measures of layers, by field and layer."""
+    found: dict[str, dict[int | None, Tensor]] = {measure.summed: {} for measure in due.in_parts}
+    for (name, number), tensor in vectors.items():
+        found[due.summed[name]][number] = tensor
+    return found
+
+
+def _one_after_the_other(
+    measures: Sequence[Measure], vectors: Mapping[Place, Tensor], classes: Tensor | None, count: int
+) -> dict[Place, Value]:
+    """The measures that come in parts, part by part."""
+    sums = partial_sums(measures, vectors, classes, count)
+    found: dict[Place, Value] = {}
+    short = dict(zip(sums, shortened_sums(measures, [name for name, _ in sums], list(sums.values())), strict=True))
+    for measure in measures:
+        own = {place: parts for place, parts in short.items() if place[0] == measure.name}
+        if own:
+            found |= zip(own, finished_partials(measure, list(own.values())).unbind(), strict=True)
+    return found
 
 
 def partial_sums(
@@ -208,18 +285,26 @@ def finished_partials(measure: Measure, partials: Sequence[Partial]) -> Tensor:
     return measure.finish(*(torch.stack(parts) for parts in zip(*partials, strict=True)))
 
 
-def _numpy(tensors: Sequence[Tensor]) -> list[np.ndarray]:
-    """Bring tensors to the CPU: those of one type on an accelerator in one transfer."""
-    if all(tensor.device.type == "cpu" for tensor in tensors):
-        return [tensor.detach().numpy() for tensor in tensors]
-    arrays: dict[int, np.ndarray] = {}
-    for dtype in {tensor.dtype for tensor in tensors}:
-        chosen = [number for number, tensor in enumerate(tensors) if tensor.dtype == dtype]
-        flat = torch.cat([tensors[number].detach().flatten() for number in chosen]).cpu().numpy()
-        ends = np.cumsum([tensors[number].numel() for number in chosen])
-        for number, part in zip(chosen, np.split(flat, ends[:-1]), strict=True):
-            arrays[number] = part.reshape(tensors[number].shape)
-    return [arrays[number] for number in range(len(tensors))]
+def _arrays(found: Mapping[Place, Value]) -> dict[Place, np.ndarray | float]:
+    """Bring values to the CPU, as they are now: those of one type on an accelerator in one transfer."""
+    arrays = {place: _as_it_is(value) for place, value in found.items() if _is_near(value)}
+    far = {place: value for place, value in found.items() if isinstance(value, Tensor) and place not in arrays}
+    for dtype in {value.dtype for value in far.values()}:
+        chosen = {place: value for place, value in far.items() if value.dtype == dtype}
+        flat = torch.cat([value.detach().flatten() for value in chosen.values()]).cpu().numpy()
+        ends = np.cumsum([value.numel() for value in chosen.values()])
+        for (place, value), part in zip(chosen.items(), np.split(flat, ends[:-1]), strict=True):
+            arrays[place] = part.reshape(value.shape)
+    return arrays
+
+
+def _is_near(value: Value) -> bool:
+    return not isinstance(value, Tensor) or value.is_cpu
+
+
+def _as_it_is(value: Value) -> np.ndarray | float:
+    """A copy: a measure may return what the training changes."""
+    return value.detach().numpy().copy() if isinstance(value, Tensor) else value
 
 
 def scalars(**values: float | None) -> dict[str, np.ma.MaskedArray]:

@@ -20,13 +20,18 @@ def joined_labels(labels: Labels | None, device: torch.device) -> Tensor | None:
     """
     if labels is None:
         return None
+    if isinstance(labels, Tensor) and _are_classes(labels):
+        return labels.to(device, torch.int64)
     parts = [labels] if isinstance(labels, Tensor) else list(labels)
     shapes = [tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__ for part in parts]
     require(
-        bool(parts) and all(isinstance(p, Tensor) and p.ndim == 1 and not p.is_floating_point() for p in parts),
+        bool(parts) and all(isinstance(part, Tensor) and _are_classes(part) for part in parts),
         "`labels` is a tensor (n,) with the class of each sample, or one per micro-batch",
         shapes,
         "pass those, or leave it out where there are no classes",
     )
-    whole = parts[0] if len(parts) == 1 else torch.cat(parts)
-    return whole.to(device, torch.int64)
+    return torch.cat(parts).to(device, torch.int64)
+
+
+def _are_classes(labels: Tensor) -> bool:
+    return labels.ndim == 1 and not labels.is_floating_point()

@@ -42,17 +42,19 @@ class SampleLoss:
         require(
             differentiable, "a loss can be differentiated", "one without a graph", "compute it with torch functions"
         )
-        value = value.to(torch.promote_types(value.dtype, torch.float32))
+        if value.dtype is not torch.float32 and value.dtype is not torch.float64:
+            value = value.to(torch.promote_types(value.dtype, torch.float32))
         if self.reduction == "none":
             return value.sum()
-        shape = tuple(value.shape)
-        require(
-            value.numel() == 1,
-            f"a loss with reduction '{self.reduction}' is one number",
-            f"shape {shape}",
-            "declare reduction='none'",
-        )
-        return value.sum() * len(self.targets) if self.reduction == "mean" else value.sum()
+        if value.numel() != 1:
+            raise _no_number(self.reduction, value)
+        value = value.sum() if value.ndim else value
+        return value * len(self.targets) if self.reduction == "mean" else value
+
+
+def _no_number(reduction: Reduction, value: Tensor) -> InvalidInput:
+    rule, received = f"a loss with reduction '{reduction}' is one number", f"shape {tuple(value.shape)}"
+    return InvalidInput(f"{rule}; got {received}. Remedy: declare reduction='none'.")
 
 
 def loss_value(loss: Loss, outputs: Tensor, targets: Tensor) -> Tensor:

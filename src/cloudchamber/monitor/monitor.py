@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from types import TracebackType
 from typing import Any, Literal
 
@@ -17,7 +16,6 @@ from cloudchamber._core.record import Observation, RecordBuffer
 from cloudchamber._core.schema import MAX_IMAGE_SAMPLES, CoverageRow
 from cloudchamber.anatomy import Forward, choose_views, default_forward
 from cloudchamber.measures import Measure, select
-from cloudchamber.measures.fused import is_native
 from cloudchamber.monitor.cost import Costs, measured_costs
 from cloudchamber.monitor.history import History
 from cloudchamber.monitor.labels import Labels
@@ -138,8 +136,6 @@ class Monitor:
         buffer = RecordBuffer(observer.frame)
         if self._is_passive:
             self._passive = PassiveObserver(observer)
-            environment = {**observer.frame.environment, "native": is_native()}  # compiled now, not at the first step
-            buffer = RecordBuffer(replace(observer.frame, environment=environment))
         else:
             buffer.append(observer.observe(0, images=True, rare=True))
         self._observer, self._buffer = observer, buffer

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from cloudchamber.anatomy import ChosenModule, Forward
-from cloudchamber.anatomy.quiet import restored_attributes, set_mode
+from cloudchamber.anatomy.quiet import restored_attributes, set_mode, uncompiled
 from cloudchamber.measures import functional_kernel
 from cloudchamber.monitor.kernels import FunctionalKernel, KernelSource
 
@@ -53,7 +53,7 @@ def _functional(model: nn.Module, forward: Forward, inputs: Tensor) -> Functiona
         size = max(sum(value.numel() for value in trained.values()), 1)
         modules = list(model.modules())
         try:
-            with restored_attributes(modules), warnings.catch_warnings():
+            with uncompiled(), restored_attributes(modules), warnings.catch_warnings():
                 # Some functions have no batched form and are run sample by sample.
                 warnings.filterwarnings("ignore", message="There is a performance drop")
                 set_mode(modules, training=False)  # each sample by itself

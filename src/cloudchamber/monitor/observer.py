@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from cloudchamber._core.errors import Unsupported
-from cloudchamber._core.record import Observation
+from cloudchamber._core.record import Later, Observation
 from cloudchamber._core.registry import quantities
 from cloudchamber._core.schema import Frame, LayerInfo
 from cloudchamber.anatomy import (
@@ -28,7 +28,7 @@ from cloudchamber.anatomy import (
 )
 from cloudchamber.measures import Measure, isotropic_groups
 from cloudchamber.monitor.environment import environment
-from cloudchamber.monitor.evaluate import Evaluation, fields_needed, scalars
+from cloudchamber.monitor.evaluate import Due, Evaluation, fields_needed, scalars
 from cloudchamber.monitor.history import History, with_history
 from cloudchamber.monitor.losses import Loss, Reduction, SampleLoss, constant_predictor_loss, detect_reduction
 from cloudchamber.monitor.network_kernel import kernel_source
@@ -139,30 +139,25 @@ class Observer:
         views = {key: layer.view for key, layer in seen.layers.items()}
         return cls(target, sample_loss, evaluation, frame, views, history)
 
-    def due(self, *, images: bool, rare: bool) -> list[Measure]:
-        """Return the measures that are taken at such an observation."""
-        return [measure for measure in self.evaluation.measures if measure.due(images=images, rare=rare)]
-
     def observe(self, step: int, *, images: bool, rare: bool, **extra: float | None) -> Observation:
         """Measure now; `extra` holds numbers that the training loop knows (train_loss, epoch)."""
-        with undisturbed(self.target.probe.device):
-            seen, shuffled = self.captures(self.due(images=images, rare=rare))
+        with undisturbed(self.target.probe.device, compiled=True):
+            seen, shuffled = self.captures(*self.evaluation.due(images=images, rare=rare))
             with torch.no_grad():
                 if self.history is not None:
                     self.history.update(step, seen.layers, self.evaluation.labels)
                 values = self.evaluation.values(seen, images=images, rare=rare, shuffled=shuffled)
         loss = seen.loss / len(self.target.probe.targets)
-        return Observation(step, values | scalars(probe_loss=loss, **extra))
+        return Observation(step, Later(lambda: {**values, **scalars(probe_loss=loss, **extra)}))
 
-    def captures(self, measures: list[Measure]) -> tuple[Capture, Capture | None]:
-        """Run the probe through the model, and the shuffled one if one of the measures asks for it."""
-        straight = with_history(fields_needed(m for m in measures if not m.shuffled), self.history)
-        null = [measure for measure in measures if measure.shuffled]
+    def captures(self, due: Due, null: Due) -> tuple[Capture, Capture | None]:
+        """Run the probe through the model, and the shuffled one if measures of that are due."""
+        straight = with_history(due.fields, self.history)
         few = self.evaluation.few if "per_output_gradients" in straight else None
         seen = self.target.capture(self.sample_loss.summed, straight, kernel_samples=few)
-        if not null:
+        if not null.measures:
             return seen, None
-        return seen, self.target.capture(self.sample_loss.summed, fields_needed(null), shuffled=True)
+        return seen, self.target.capture(self.sample_loss.summed, null.fields, shuffled=True)
 
 
 def _require_layers(target: Target, seen: Capture) -> None:

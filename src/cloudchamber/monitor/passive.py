@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from cloudchamber._core.errors import require
-from cloudchamber._core.record import Observation
+from cloudchamber._core.record import Observation, Values
 from cloudchamber.anatomy import Capture, LayerSnapshot, Passive, PassivePass, Plan, undisturbed
 from cloudchamber.anatomy.quiet import without_autocast
 from cloudchamber.measures import Measure
@@ -70,7 +70,7 @@ class _Step:
     streamed: tuple[Measure, ...]
     partials: dict[Place, Partial]
     known: Known | None
-    values: dict[str, np.ma.MaskedArray]
+    values: Values
     train_loss: float | Tensor | None = None
     epoch: float | None = None
 
@@ -251,7 +251,8 @@ class BatchPass:
             }
         at_once = self._wanted.at_once if len(self._starts) == 2 else None  # of a block with one forward pass
         if at_once is not None:
-            self._known = at_once(tensors, *self._classes(number, len(some), some.device))
+            classes = self._classes(number, len(some), some.device) if at_once.by_class else (None, 1)
+            self._known = at_once(tensors, *classes)
         if self._known is None:
             with without_autocast(some.device):
                 self._add(number, len(some), tensors)
@@ -319,7 +320,7 @@ class BatchPass:
                 merged[place] = parts if place not in merged else _added(merged[place], parts)
         return merged
 
-    def _values(self, seen: Passive) -> dict[str, np.ma.MaskedArray]:
+    def _values(self, seen: Passive) -> Values:
         """The measures that take whole tensors."""
         history = self._of.observer.history
         if not self._wanted.whole and history is None:

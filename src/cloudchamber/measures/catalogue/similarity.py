@@ -7,7 +7,7 @@ import math
 from cloudchamber.measures.accuracy import class_accuracy
 from cloudchamber.measures.catalogue.entries import COSINE, FRACTION, POSITIVE, entry
 from cloudchamber.measures.collapse import within_between_variability
-from cloudchamber.measures.fused import fused_mean_cosines
+from cloudchamber.measures.fused import fused_class_accuracy, fused_mean_cosines
 from cloudchamber.measures.partials import cosine_partials, finished_cosine, shortened
 from cloudchamber.measures.similarity import cosine_matrix, mean_cosine, within_class_cosine
 from cloudchamber.measures.spectrum import effective_rank
@@ -81,6 +81,7 @@ entry(
     dims=("step", "class"),
     groups=("default", "light", "mlp2024"),
     scope="network",
+    at_once=fused_class_accuracy,
 )
 
 entry(

@@ -16,7 +16,7 @@ from cloudchamber._core.errors import require
 from cloudchamber._core.record import Values
 from cloudchamber.anatomy import Capture, Forward, choose_views, undisturbed
 from cloudchamber.measures import Measure
-from cloudchamber.monitor.evaluate import Evaluation, fields_needed
+from cloudchamber.monitor.evaluate import Due, Evaluation, fields_needed
 from cloudchamber.monitor.losses import Loss, Reduction, SampleLoss, constant_predictor_loss
 from cloudchamber.monitor.monitor import OWN_LOOP
 from cloudchamber.monitor.network_kernel import kernel_source
@@ -105,7 +105,7 @@ class MemberObservers:
         options = (how.loss, how.reduction, how.measures, watch.image_samples, recipe)
         single = Observer.prepared(target, *options)
         with undisturbed(row.device):
-            outputs = torch.zeros_like(single.captures([])[0].outputs)
+            outputs = torch.zeros_like(single.captures(Due(()), Due(()))[0].outputs)
         return cls(layout, probes, single, outputs, watch.image_samples)
 
     @property

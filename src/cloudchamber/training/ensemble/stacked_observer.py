@@ -143,7 +143,8 @@ class StackedObserver:
         return joined_values([self._values(part, images=images, rare=rare) for part in rows.chunks(self._chunk)])
 
     def _values(self, rows: Rows, *, images: bool, rare: bool) -> Values:
-        due = self._observers.single.due(images=images, rare=rare)
+        each = self._observers.single.evaluation.due(images=images, rare=rare)
+        due = [measure for some in each for measure in some.measures]
         seen, null = self._passes(rows, due)
         self._remember(rows, seen)
         with torch.no_grad():
