@@ -20,6 +20,15 @@ class Apart(nn.Module):
         return self.o((scores.softmax(-1) @ v).transpose(1, 2).flatten(2))
 
 
+class KeysFirst(Apart):
+    """As in minGPT."""
+
+    def forward(self, x):
+        k, q, v = (each(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for each in (self.k, self.q, self.v))
+        mixed = fn.scaled_dot_product_attention(q, k, v).transpose(1, 2)
+        return self.o(mixed.flatten(2))
+
+
 class Counted(nn.Module):
     """As in HF: the width of all heads is an attribute."""
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from models_zoo import Attention
-from reduction.attentions import Apart, ByHead, Causal, Counted, NoAttention, Stream, Strict
+from reduction.attentions import Apart, ByHead, Causal, Counted, KeysFirst, NoAttention, Stream, Strict
 from reduction.merging_cases import widths
 from torch import nn
 
@@ -272,6 +272,12 @@ def test_what_is_no_attention_or_does_not_run_stays(attention, named):
     assert not hosts
     assert (named or "") in dict(skipped).get("attention", "")
     assert bool(skipped) == bool(named)
+
+
+def test_queries_are_told_from_keys_whatever_comes_first():
+    model, x = written(KeysFirst)
+    (host,), _ = find_hosts(model, x, default_forward)
+    assert host.projections == ("attention.q", "attention.k", "attention.v")
 
 
 def test_weights_that_are_shared_keep_their_heads():

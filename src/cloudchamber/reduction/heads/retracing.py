@@ -8,7 +8,8 @@ numbers in these places, in the place of its own `forward`: with the same parame
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from types import MethodType
@@ -76,30 +77,38 @@ def traces_of(module: nn.Module, call: Call, heads: int, widths: Sequence[int]) 
     """Return the traces of a module's forward in both modes, with what depends on the number of heads.
 
     Args:
-        module: whose own forward it is; put back into its mode.
+        module: whose own forward it is.
         call: what it is called with.
         heads: how many heads there are.
         widths: how wide what is split into heads can be: that of all heads, and three times that.
     """
-    mode, found = module.training, []
+    found = []
     for training in (True, False):
-        module.train(training)
         trace = Trace(training, constants_of(module, call), ())
         graph = _traced(module, trace)
-        values = values_of(module, graph, call)
+        with _in_mode(module, training):
+            values = values_of(module, graph, call)
         edits = tuple(edit for node in graph.nodes for edit in _edits(node, values, heads, widths))
         found.append(Trace(training, trace.constants, edits))
-    module.train(mode)
     return tuple(found)
 
 
 def _traced(module: nn.Module, trace: Trace) -> fx.Graph:
-    mode = module.training
-    module.train(trace.training)
-    try:
+    with _in_mode(module, trace.training):
         return symbolic_graph(module, dict(trace.constants))
+
+
+@contextmanager
+def _in_mode(module: nn.Module, training: bool) -> Iterator[None]:
+    """Hold a module and all in it in a mode, and put every flag back."""
+    flags = [(each, each.training) for each in module.modules()]
+    for each, _ in flags:
+        each.training = training
+    try:
+        yield
     finally:
-        module.train(mode)
+        for each, flag in flags:
+            each.training = flag
 
 
 def _function(module: nn.Module, graph: fx.Graph) -> Callable[..., Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import permutations
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +16,7 @@ from cloudchamber.anatomy.channels.tracing import Call
 from cloudchamber.reduction.heads.attention import HeadwiseAttention
 from cloudchamber.reduction.heads.blocks import Blocks, with_another
 from cloudchamber.reduction.heads.retracing import followed, traces_of
-from cloudchamber.reduction.heads.written import WrittenHost
+from cloudchamber.reduction.heads.written import Order, WrittenHost
 
 
 def written_hosts(
@@ -69,30 +71,39 @@ def _host(name: str, module: nn.Module, call: Call, layers: list[str]) -> Writte
         return replace(known, module=name)
     if any(is_parametrized(each) for each in module.modules()):
         return ""  # as is said of its layers
-    held, reason = copy.deepcopy(module), ""
+    held, otherwise = copy.deepcopy(module), ""
     for host in _candidates(name, held, layers):
         if _is_attention(host, held, call):
-            if (found := _changeable(host, held, call)) is not None:
+            found = _changeable(host, held, call)
+            if found is not None and _blind_to_shifted_keys(host, held, call):
                 return found
-            reason = "its heads stay, as it does not run with other numbers of them"
-    return reason
+            otherwise = otherwise or found or "its heads stay, as it does not run with other numbers of them"
+    return otherwise
 
 
 def _candidates(name: str, module: nn.Module, layers: list[str]) -> Iterator[WrittenHost]:
     """What the layers and the numbers among the attributes allow, the most heads first."""
     *projections, output = layers
-    query, key, value = projections * (3 // len(projections))
-    made = [int(module.get_submodule(each).out_features) for each in (query, value)]  # pyright: ignore
-    wide = int(module.get_submodule(output).in_features)  # pyright: ignore
-    fused = len(projections) == 1
-    if made[1] != wide * (3 if fused else 1):
-        return
+    wide = _layer(module, output).in_features
     counts = {at: each for at, each in _numbers(module).items() if 1 < each <= wide and wide % each == 0}
     for heads in sorted(set(counts.values()), reverse=True):
         named = tuple((*at, 1) for at, each in counts.items() if each == heads)
-        for order in ("by kind", "by head") if fused else ("apart",):
-            if not made[0] % heads:
+        for (query, key, value), order in _orders(projections):
+            made, values = _layer(module, query).out_features, _layer(module, value).out_features
+            if not made % heads and values == wide * (1 if order == "apart" else 3):
                 yield WrittenHost(name, query, key, value, output, order, named)
+
+
+def _orders(projections: list[str]) -> list[tuple[tuple[str, str, str], Order]]:
+    """Which layer may make queries, keys, values: in the order of their calls first."""
+    if len(projections) == 3:
+        return [((first, second, third), "apart") for first, second, third in permutations(projections)]
+    (only,) = projections
+    return [((only, only, only), "by kind"), ((only, only, only), "by head")]
+
+
+def _layer(module: nn.Module, name: str) -> Any:
+    return module.get_submodule(name)
 
 
 def _numbers(module: nn.Module) -> dict[tuple[str, str], int]:
@@ -122,6 +133,16 @@ def _is_attention(host: WrittenHost, module: nn.Module, call: Call) -> bool:
     firsts, rests = [each[..., 0, :] for each in by_head], [each[..., 1:, :] for each in by_head]
     alone = all(_close(rests[0], each) for each in rests)
     return alone and not _close(firsts[0], firsts[1]) and not bool(firsts[2].any())
+
+
+def _blind_to_shifted_keys(host: WrittenHost, module: nn.Module, call: Call) -> bool:
+    """Whether the same number may be added to all keys, as the softmax does not see it: queries are no keys."""
+    local = replace(host, module="")
+    drawn = _drawn(local.read(module), seed=0)
+    shifted = drawn.k.clone()
+    shifted[..., -1] += 1.0
+    before, after = (_received(local, module, call, each) for each in (drawn, replace(drawn, k=shifted)))
+    return before is not None and after is not None and _close(before, after)
 
 
 def _drawn(blocks: Blocks, seed: int) -> Blocks:
@@ -167,7 +188,7 @@ def _changeable(host: WrittenHost, module: nn.Module, call: Call) -> WrittenHost
 def _ways(host: WrittenHost, module: nn.Module, call: Call) -> Iterator[WrittenHost]:
     """Which attributes may count heads, then the trace of the forward."""
     heads = host.heads(module)
-    wide = int(module.get_submodule(host.output).in_features)  # pyright: ignore
+    wide = _layer(module, host.output).in_features
     widths = tuple((*at, wide // heads) for at, each in _numbers(module).items() if each == wide)
     named = [count for count in host.counts if "head" in count[1] and "dim" not in count[1]] or list(host.counts)
     choices = [tuple(named), *((each,) for each in named)] if len(named) > 1 else [tuple(named)]
