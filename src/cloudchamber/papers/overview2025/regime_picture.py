@@ -18,23 +18,23 @@ Circles: named initializations.
 Dots: no sign is known: the 95 % interval
 of the slope holds 0, or there is no slope.
 Crosses: against theory, beyond the interval.
-White: too few networks fitted."""
+Grey: too few networks fitted."""
 
 
 def draw(shown: xr.Dataset) -> Figure:
     """Draw two layers and the slopes, MNIST, three layers, from top to bottom."""
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(3, 3, figsize=(10, 8.4), layout="constrained", squeeze=False)
+    figure, axes = plt.subplots(3, 3, figsize=(11, 8.8), layout="constrained", squeeze=False)
     for row, name in enumerate((TWO, MNIST, THREE)):
         one = unpacked(shown, name)
         for column, layer in enumerate(one.layer.values.tolist()):
             ax = phase_diagram(one, layer=layer, ax=axes[row, column])
-            ax.set_title(f"{name}: {layer} layer", loc="left", fontsize="medium", color=INK)
+            ax.set_title(f"{name}: {layer} layer", loc="left", fontsize="medium", color=INK, pad=14)
             _plain_names(ax)
     _distances(axes[0, 2], unpacked(shown, SLOPES))
     axes[1, 2].set_axis_off()
-    axes[1, 2].text(0, 0.5, _EXPLAINED, fontsize="small", color=INK, va="center")
+    axes[1, 2].text(0, 0.5, _EXPLAINED, fontsize="small", color=INK, va="center").set_in_layout(False)
     return figure
 
 
@@ -44,6 +44,7 @@ def _plain_names(ax: Axes) -> None:
         words.set_path_effects([])
         words.set_bbox({"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.8})
         words.set_fontsize("x-small")
+        words.set_in_layout(False)
 
 
 def _distances(ax: Axes, one: xr.Dataset) -> None:
@@ -60,7 +61,7 @@ def _distances(ax: Axes, one: xr.Dataset) -> None:
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.set_xlabel("width m", color=INK)
-    ax.set_ylabel("RD of input weights (bars: deviation of log RD)", color=INK)
+    ax.set_ylabel("RD of input weights", color=INK)
     ax.set_title("two layers, γ' = 0", loc="left", fontsize="medium", color=INK)
-    ax.legend(frameon=False, fontsize="small")
+    ax.legend(frameon=False, fontsize="x-small", loc="upper left", bbox_to_anchor=(0, 0.82))
     ax.spines[["top", "right"]].set_visible(False)
