@@ -261,4 +261,10 @@ EXHIBIT = Exhibit(
     "of 1 to 3 tanh or ReLU neurons on three targets (those two, and a network of three tanh neurons), found "
     "by Levenberg–Marquardt on residuals and gradients, all in float64; each is embedded in networks with one "
     "neuron more, 8 and 16 neurons, copies and shares (of either sign) at random.",
+    explanation="In all 99 embeddings of 33 points no count falls. In 7 of them, of 4 narrow minima that have "
+    "eigenvalues between 3e-8 and 2e-6, copies have still smaller ones, and float64 does not tell the "
+    "smallest that is counted from the largest that is not by the factor of 100 that we asked for: the "
+    "claim on inertia does not hold for two of six kinds. The other 29 points are sure in every embedding. "
+    "Ranks tie where the median trial never halves the loss. With deviations of 1/m the widest networks "
+    "start so small that they leave no sooner than those of 8.",
 )

@@ -7,6 +7,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from cloudchamber.papers.overview2025.loss_times import BIN, plateaus
 from cloudchamber.plot.colors import ACCENT, ALARM, INK, MUTED
@@ -24,7 +25,7 @@ def draw(shown: xr.Dataset) -> Figure:
         _densities(ax, shown.isel(network=place)) if place < shown.sizes["network"] else ax.set_visible(False)
         for place, ax in enumerate(axes.ravel()[:4])
     ]
-    figure.colorbar(images[0], ax=axes.ravel()[:4].tolist(), label="share of epochs", shrink=0.6)
+    figure.colorbar(images[0], ax=axes[0, 2], label="share of epochs (dark: below 10⁻⁴)")
     _by_width(axes[1, 1], shown)
     _inertia(axes[1, 2], shown)
     return figure
@@ -47,6 +48,7 @@ def _densities(ax: Axes, one: xr.Dataset):  # noqa: ANN202 - of matplotlib
     )
     for row, density in enumerate(held.density.values):
         ax.plot(plateaus(density), np.full(len(plateaus(density)), row - 0.42), "^", color="white", markersize=3)
+    ax.xaxis.set_major_locator(MaxNLocator(5))
     ax.set_yticks(range(len(values)), [str(m) for m in held.width.values])
     ax.set_ylabel("width")
     ax.set_xlabel("log₁₀ loss (▵ plateaus)", fontsize="small")
@@ -69,8 +71,8 @@ def _by_width(ax: Axes, shown: xr.Dataset) -> None:
     ax.set_xlabel("width")
     ax.set_ylabel("epoch of half the first loss (●, median)")
     low.set_ylabel("share of epochs below a tenth (■)", fontsize="small")
-    low.set_ylim(0, 1)
-    ax.legend(frameon=False, fontsize="x-small")
+    low.set_ylim(0, 1.02)
+    ax.legend(frameon=False, fontsize="x-small", ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
 
 
 def _inertia(ax: Axes, shown: xr.Dataset) -> None:
