@@ -71,6 +71,11 @@ show("overview2025/fig2")
 
 # %% [markdown]
 # ### Convolutions and residual networks
+#
+# Here a neuron is a channel, and two things can be compared: its kernel, and what it gives out for all images and
+# positions. Cosines of few numbers are large by chance, and neighbouring pixels are alike, so that outputs of
+# unrelated kernels look alike too. Each block strength, the mean |cos| over pairs of channels, therefore stands beside
+# that of the same layer with shuffled kernels on the same images.
 
 # %%
 show("overview2025/fig3", "overview2025/fig4")
@@ -105,9 +110,29 @@ show("overview2025/fig6")
 
 # %% [markdown]
 # ### The loss landscape: narrow networks in wide ones
+#
+# Split a neuron into copies that share its output weight: the output is the same, and a point where the gradient
+# vanishes stays one. So a wide network meets the losses of narrow ones on its way. The Hessian of the narrow network
+# is a part of that of the wide one, which has at least as many negative, zero and positive eigenvalues; for tanh a
+# minimum may become a saddle, from which the wide network goes on.
 
 # %%
 show("overview2025/fig7")
+
+# %%
+found = RESULTS.arrays("overview2025/fig7", "laptop")
+kinds, rows = found.case.values, []
+for kind in dict.fromkeys(kinds):
+    one = found.isel(point=kinds == kind)
+    negative, wide = (one[name].sel(count="negative") for name in ("inertia", "wide_inertia"))
+    fallen = int((one.wide_inertia < one.inertia).any("count").sum())
+    turned = int(((negative == 0) & (wide > 0).any("embedding")).sum())
+    rows.append((kind, len(negative), int((negative == 0).sum()), wide.size, fallen, turned))
+table(("network", "critical points", "minima", "embeddings", "a count falls", "minima that become saddles"), rows)
+
+# %% [markdown]
+# ReLU has no curvature that copies could turn against each other: σ'' = 0, and where the loss is critical Σ r σ' x = 0
+# for every neuron with an output weight. Its minima stay minima, with many more zero eigenvalues.
 
 # %% [markdown]
 # ### Dropout
@@ -144,6 +169,21 @@ show("overview2025/section7.1")
 
 # %% [markdown]
 # ### Making a condensed network small
+#
+# Where neurons are the same they can be one. The published rule takes those within a cosine of 0.9 of each other;
+# `merge_neurons` compares what neurons compute and refits the next layer ([how](merging.md)). The same rule at a lower
+# cosine makes any network as narrow as the condensed one, and shows what that costs where nothing is condensed.
 
 # %%
 show("overview2025/section7.3")
+
+# %%
+mean = RESULTS.arrays("overview2025/section7.3", "paper").mean("seed")
+rows = []
+for start in mean.start.values:
+    one = mean.sel(start=start)
+    lost = [f"{100 * float(one.accuracy - one[name].sel(way='as narrow')):.1f}" for name in ("before", "after")]
+    widths = [f"{float(one.neurons.sel(way=way)):.0f}" for way in mean.way.values]
+    rows.append((start, f"{float(one.moved):.2g}", *widths, " → ".join(lost)))
+heads = ("initial variance", "weights moved by", *mean.way.values, "points lost as narrow, at once → after updates")
+table(heads, rows)
