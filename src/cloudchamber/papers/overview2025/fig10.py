@@ -146,10 +146,9 @@ def draw(table: xr.Dataset) -> Figure:
 
     rates = [float(rate) for rate in table.rate]
     shown = [rates[round(place)] for place in np.linspace(0, len(rates) - 1, 4)]
-    layout = [["accuracies"] * 2 + ["condensation"] * 2, ["0", "1", "2", "3"]]
-    figure, axes = plt.subplot_mosaic(layout, figsize=(12, 6.4), layout="constrained", height_ratios=[1.25, 1])
-    _accuracies(axes["accuracies"], table)
-    _alike(axes["condensation"], table)
+    figure, axes = plt.subplot_mosaic("aacc;0123", figsize=(12, 6.4), layout="constrained", height_ratios=[1.25, 1])
+    _accuracies(axes["a"], table)
+    _alike(axes["c"], table)
     heatmaps = [axes[str(place)] for place in range(4)]
     for ax, rate in zip(heatmaps, shown, strict=True):
         ax.imshow(table.cosines.sel(rate=rate), cmap=cosine_colors(), vmin=-1, vmax=1, interpolation="nearest")
@@ -170,8 +169,10 @@ def _accuracies(ax: Axes, table: xr.Dataset) -> None:
     ax.set_ylim(-0.03, 1.1 + 0.07 * table.sizes["seed"])
     ax.set_yticks([0, 0.25, 0.5, 0.75, 1])
     ax.set_ylabel("share of 1000 sequences")
-    ax.set_title("at the end; above: the pattern of each seed", loc="left", fontsize="medium", color=INK)
-    ax.legend(frameon=False, fontsize="x-small", loc="center left")
+    ax.set_title(
+        "at the end; above: each seed's pattern (–: none of the four)", loc="left", fontsize="medium", color=INK
+    )
+    ax.legend(frameon=False, fontsize="x-small", loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=4)
 
 
 def _alike(ax: Axes, table: xr.Dataset) -> None:
@@ -205,4 +206,12 @@ EXHIBIT = Exhibit(
     "paper's width. By pilots of one seed; with weight decay 1, where three seeds were run at γ = 0.1, the start is "
     "forgotten: even these generalize to unseen numbers (0.97 to 0.99). Paper: 80 numbers, length 9, width 400, γ from "
     "0.1 to 0.8, for a GPU; training set, batch, rate and steps are not in the text and are ours.",
+    explanation="(i): at γ = 0.1 nothing generalizes (unseen numbers 4 to 6 %), but in 2500 steps only 21 to 24 % of "
+    "the training sequences are remembered; a pilot with 1000 of them remembered 51 % (unseen numbers 3 %). At γ = "
+    "0.2, where 83 to 100 % are, unseen numbers are known to 35 to 75 %: between (i) and (ii). (iv): the best of 24 "
+    "runs knows 88 % of the unseen compositions (γ = 0.6), and seeds differ widely, from 2 to 87 % at γ = 0.8, while "
+    "(3, 4) and (4, 3) are mostly answered alike: with the sum of other anchors where they are wrong. The sizes of "
+    "laptop, 420 pairs of number and composition, leave this open; `paper` was not run. At γ = 1.2 two seeds of three "
+    "do not know unseen numbers yet. Condensation of the embeddings begins only at γ = 0.6: below, their ranks are "
+    "those of differences of less than 0.01.",
 )
