@@ -15,7 +15,7 @@ from cloudchamber.papers.study import Study, StudyRun
 from cloudchamber.papers.zhou2022.resnets import COMMON, CONDENSED, study
 from cloudchamber.plot.colors import INK
 
-TRIALS: Mapping[Scale, tuple[int, int]] = {"smoke": (1, 1), "laptop": (3, 1), "paper": (3, 3)}
+TRIALS: Mapping[Scale, tuple[int, int]] = {"smoke": (1, 1), "laptop": (2, 2), "paper": (3, 3)}
 """Of each common and of each condensed initialization."""
 PAPER = {
     "Glorot_uniform": (0.8747, 0.8715, 0.8772),
@@ -29,17 +29,24 @@ PAPER = {
 SETTINGS = (
     "ResNet-18 with batch norms, ReLU, convolutions Glorot normal; FC 1024-1024-10 with tanh and zero biases, "
     "initialized as the table says; Adam, batch 128, cross entropy, images not augmented (the paper does not say), "
-    "learning rate 10⁻³, then 10⁻⁴. Laptop: an eighth of the channels (8 to 64), 250 updates (0.64 epochs) instead of "
-    "100 epochs, 150 of them with the first rate, tested on the first 5000 test images; three trials "
-    "of common initializations, one of condensed ones. Glorot normal is "
+    "learning rate 10⁻³, then 10⁻⁴. Laptop: an eighth of the channels (8 to 64), 600 updates (1.5 epochs) instead of "
+    "100 epochs, 360 of them with the first rate, tested on the first 5000 test images. Glorot normal is "
     "N(0, 1/m̄): one run stands for both."
+)
+EXPLANATION = (
+    "After 600 updates condensed starts reach 53.7, 55.8 and 53.9 %, common ones 56.4 and 57.9 % (means of two "
+    "trials): 3 % behind, after 250 updates of a shorter schedule it was 5 %. N(0, 1/m_out³) is all but level: "
+    "its training loss is that of Glorot's start 1 to 16 updates before. The other two fall back further and "
+    "further, by 30 updates at update 120 and by 75 at 320 (benchmarks/zhou2022_settings.py): not a delay, "
+    "they learn about a quarter more slowly. Whether that is gone after the paper's 39 000 updates, at full "
+    "width, could not be run here."
 )
 _PLAN: Mapping[Scale, dict[str, Any]] = {
     "smoke": {"rates": ((4, 1e-3), (2, 1e-4)), "tested": [2, 6], "test_samples": 200},
     "laptop": {
         "width_factor": 1 / 8,
-        "rates": ((150, 1e-3), (100, 1e-4)),
-        "tested": [50, 100, 150, 250],
+        "rates": ((360, 1e-3), (240, 1e-4)),
+        "tested": [120, 240, 360, 600],
         "test_samples": 5000,
     },
     "paper": {"rates": ((60 * 390, 1e-3), (40 * 390, 1e-4)), "tested": [390 * epoch for epoch in range(1, 101)]},

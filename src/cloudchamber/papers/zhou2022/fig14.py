@@ -30,4 +30,5 @@ EXHIBIT = Exhibit(
     measure=measure,
     draw=evolution.draw,
     settings=f"{condensing_resnets.SETTINGS} The epochs between are not legible: shown are 0, 1/8, 3/8, 5/8 and all.",
+    explanation="xtanh: see Figure 2; at update 90 24 % of the neurons are on two lines, at the end 12 % on one.",
 )

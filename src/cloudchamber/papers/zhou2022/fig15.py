@@ -28,4 +28,6 @@ EXHIBIT = Exhibit(
     measure=measure,
     draw=evolution.draw,
     settings=f"As Figure 3; the epochs before are not legible: 0, 10, 30, 60. {ADAM} {COUNT}",
+    explanation="xtanh, x²tanh: neurons on several lines hardly raise the mean |cos| (0.18 and 0.20), while 85 and 83 "
+    "% of them are on lines at the end, none at the start.",
 )

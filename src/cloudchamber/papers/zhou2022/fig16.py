@@ -34,4 +34,6 @@ EXHIBIT = Exhibit(
     measure=measure,
     draw=evolution.draw,
     settings=f"As Figure 4; the epochs before are not legible: 0, 200, 400, 600. {ADAM} {COUNT}",
+    explanation="Layer 1, x²tanh: neurons on three to five lines hardly raise the mean |cos|, while 91 % of them are "
+    "on lines at the end, 21 % at the start.",
 )

@@ -54,7 +54,5 @@ EXHIBIT = Exhibit(
     draw=accuracies.draw,
     table=accuracies.text,
     settings=accuracies.SETTINGS,
-    explanation="After 250 updates the condensed starts are still behind (39.9, 43.9 and 39.5 % against 45.6 and "
-    "46.9 %): small weights first have to grow. The paper compares after 100 epochs, at the full width, "
-    "where what was late at first no longer counts; that could not be run here.",
+    explanation=accuracies.EXPLANATION,
 )
