@@ -1,8 +1,10 @@
 """What watching a training run costs, relative to the bare run, in both ways of observing.
 
-One process, two threads. Each round trains the bare model and every watched copy of it by a block of steps, one after
-the other in an order that turns from round to round, on the same batches; the ratio of a round is watched over bare,
-and the median over rounds counts. The bare step is zero_grad, forward, cross entropy, backward, SGD step.
+One process, two threads. Each round trains one model by a block of steps bare and by one in every way of watching it,
+in an order drawn anew, on the same batch; the ratio of a round is watched over the mean of two bare blocks, and the
+median over rounds counts. The bare step is zero_grad, forward, cross entropy, backward, SGD step. All blocks work on the
+same memory: copies of a model, each in pages of its own, differ by more than what is measured. What one bare block of a
+round is over the other shows what is left of that.
 
 Run: python benchmarks/observing.py [threads [number of one case]]; the results of other cases stay.
 """
@@ -11,6 +13,7 @@ from __future__ import annotations
 
 import json
 import platform
+import random
 import statistics
 import sys
 import time
@@ -54,8 +57,8 @@ class Case:
 
 
 CASES = (
-    Case("3072-512×8-10 MLP, batch 100", 3072, 9, 512, 100, 15),
-    Case("784-128-10 MLP, batch 128", 784, 2, 128, 128, 60),
+    Case("3072-512×8-10 MLP, batch 100", 3072, 9, 512, 100, 60),
+    Case("784-128-10 MLP, batch 128", 784, 2, 128, 128, 300),
 )
 
 
@@ -77,35 +80,43 @@ def ways(probe: tuple[Tensor, Tensor]) -> dict[str, dict]:
     }
 
 
-def bare(case: Case) -> Step:
-    """Return the bare training step."""
-    model, (inputs, labels) = case.model(), case.samples(case.batch)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+@dataclass(frozen=True)
+class Training:
+    """A model that is trained, with its batch."""
 
-    def step(number: int) -> None:  # noqa: ARG001
-        optimizer.zero_grad()
-        nn.functional.cross_entropy(model(inputs), labels).backward()
-        optimizer.step()
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    inputs: Tensor
+    labels: Tensor
 
-    return step
+    @classmethod
+    def of(cls, case: Case) -> Training:
+        """Return the training of a case."""
+        model = case.model()
+        return cls(model, torch.optim.SGD(model.parameters(), lr=0.01), *case.samples(case.batch))
+
+    def differentiate(self) -> None:
+        """Take the gradients of a batch."""
+        self.optimizer.zero_grad()
+        nn.functional.cross_entropy(self.model(self.inputs), self.labels).backward()
+
+    def step(self, number: int) -> None:  # noqa: ARG002
+        """Make a bare training step."""
+        self.differentiate()
+        self.optimizer.step()
 
 
-def watched(case: Case, options: dict, stack: ExitStack) -> tuple[Step, cc.Monitor]:
-    """Return the training step of a watched copy, and its monitor."""
-    model, (inputs, labels) = case.model(), case.samples(case.batch)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-    monitor = stack.enter_context(cc.Monitor(model, loss=nn.functional.cross_entropy, **options))
+def watched(training: Training, options: dict, stack: ExitStack) -> tuple[Step, cc.Monitor]:
+    """Return the training step in one way of watching it, and its monitor."""
+    monitor = stack.enter_context(cc.Monitor(training.model, loss=nn.functional.cross_entropy, **options))
 
     def seen(number: int) -> None:
-        with monitor.batch(number, labels):
-            optimizer.zero_grad()
-            nn.functional.cross_entropy(model(inputs), labels).backward()
-        optimizer.step()
+        with monitor.batch(number, training.labels):
+            training.differentiate()
+        training.optimizer.step()
 
     def observed(number: int) -> None:
-        optimizer.zero_grad()
-        nn.functional.cross_entropy(model(inputs), labels).backward()
-        optimizer.step()
+        training.step(number)
         monitor.observe(number + 1)
 
     return seen if options.get("passive") else observed, monitor
@@ -122,16 +133,17 @@ def seconds(step: Step, first: int) -> float:
 def measure(case: Case) -> tuple[dict[str, list[float]], dict[str, float]]:
     """Return the seconds per step of every way, round by round, and those that bringing it into order takes after."""
     with ExitStack() as stack:
-        copies = {name: watched(case, options, stack) for name, options in ways(case.samples(100)).items()}
-        steps = {"bare": bare(case)} | {name: step for name, (step, _) in copies.items()}
-        names, times = list(steps), {name: [] for name in steps}
+        training = Training.of(case)
+        watching = {name: watched(training, options, stack) for name, options in ways(case.samples(100)).items()}
+        steps: dict[str, Step] = {"bare": training.step, "bare again": training.step}
+        steps |= {name: step for name, (step, _) in watching.items()}
+        order, times = random.Random(0), {name: [] for name in steps}
         for number in range(case.rounds + 2):
-            turn = number % len(names)
-            for name in names[turn:] + names[:turn]:
+            for name in order.sample(list(steps), len(steps)):
                 taken = seconds(steps[name], number * BLOCK)
                 if number >= 2:
                     times[name].append(round(taken, 7))
-        return times, {name: ordering(monitor) for name, (_, monitor) in copies.items()}
+        return times, {name: ordering(monitor) for name, (_, monitor) in watching.items()}
 
 
 def ordering(monitor: cc.Monitor) -> float:
@@ -144,9 +156,13 @@ def ordering(monitor: cc.Monitor) -> float:
 
 
 def ratios(times: dict[str, list[float]]) -> dict[str, float]:
-    """Return the median over rounds of watched over bare."""
+    """Return the median over rounds of watched over bare, and of one bare block over the other."""
+    bare, again = times["bare"], times["bare again"]
+    mean = [(one + other) / 2 for one, other in zip(bare, again, strict=True)]
     return {
-        name: statistics.median(value / step for value, step in zip(values, times["bare"], strict=True))
+        name: statistics.median(
+            value / step for value, step in zip(values, bare if name == "bare again" else mean, strict=True)
+        )
         for name, values in times.items()
         if name != "bare"
     }
@@ -161,7 +177,7 @@ def main(threads: int, cases: tuple[Case, ...]) -> None:
         results[case.name] = {"ratios": ratios(times), "seconds per step": times, "seconds per step afterwards": later}
         print(f"{case.name}: bare step {1e3 * statistics.median(times['bare']):.2f} ms")
         for name, ratio in ratios(times).items():
-            print(f"  {name:<55} {100 * (ratio - 1):+6.1f} %, afterwards {1e6 * later[name]:.0f} µs a step")
+            print(f"  {name:<55} {100 * (ratio - 1):+6.1f} %, afterwards {1e6 * later.get(name, 0):.0f} µs a step")
     machine = {"native": is_native(), "threads": threads, "torch": torch.__version__, "machine": platform.machine()}
     RESULTS.write_text(json.dumps({"machine": machine, "block": BLOCK, "cases": results}, indent=1) + "\n")
 

@@ -301,11 +301,12 @@ class PassivePass:
     def _tell_together(self, of: TrainingPass, run: Notes) -> None:
         """Tell the sink what a lean pass kept."""
         of.broken = of.broken or (TWICE if run.arrivals > 1 else "")
-        of.gradients = dict.fromkeys(((number, "features") for number in run.gradients), None)
+        features, gradients = run.features, run.gradients
+        of.gradients = dict.fromkeys(((number, "features") for number in gradients), None)
         if of.reason or of.plan is None or self._sink is None:
             return
-        calls, shown = of.plan.calls, {"features": run.features, "feature_gradients": run.gradients}
-        of.plan.heavy = of.plan.heavy or len(shown["features"]) < len(calls)
+        calls, shown = of.plan.calls, {"features": features, "feature_gradients": gradients}
+        of.plan.heavy = of.plan.heavy or len(features) < len(calls)
         self._sink.together(
             of.number, {name: {calls[n].key: t for n, t in shown[name].items()} for name in self._streamed}
         )

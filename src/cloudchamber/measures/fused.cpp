@@ -86,7 +86,7 @@ int mean_cosines(std::int64_t tensors, const Real* const* vectors, const std::in
                                    [=](std::int64_t each) { return each >= 0 && each < groups; });
     if (!known) return 1;
     const std::int64_t entries = count * std::accumulate(widths, widths + tensors, std::int64_t{0});
-#pragma omp parallel for if (entries > worth_threads)  // those of torch, where they are to be had
+#pragma omp parallel for schedule(dynamic) if (entries > worth_threads)  // torch's threads, where they are to be had
     for (std::int64_t at = 0; at < tensors; ++at) {
         const bool together = at < alike || !classes;
         means[at] = mean_cosine(vectors[at], count, widths[at], together ? nullptr : classes, together ? 1 : groups);

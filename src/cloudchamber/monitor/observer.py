@@ -85,6 +85,8 @@ class Target:
             kernel_samples=kernel_samples,
         )
         self.plans[:] = [seen.plan]
+        if self.positions.choice == "all":
+            return seen
         return replace(seen, layers={key: self.of_positions(layer) for key, layer in seen.layers.items()})
 
     @cached_property
