@@ -22,8 +22,6 @@ _STEADY = frozenset(
 )
 """Modules that do the same in training and evaluation, draw nothing, and keep nothing."""
 
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-
 
 def chain_of(model: nn.Module) -> tuple[nn.Module, ...] | None:
     """Return the modules that a model calls one after the other; None if it may do anything else.
@@ -52,4 +50,5 @@ def is_untouched(modules: Iterable[nn.Module]) -> bool:
 
 def _is_touched(module: nn.Module) -> bool:
     own = module.__dict__
-    return "_compiled_call_impl" in own or "forward" in own or any(own[name] for name in _HOOKS)
+    hooked = own["_forward_hooks"] or own["_forward_pre_hooks"] or own["_backward_hooks"] or own["_backward_pre_hooks"]
+    return bool(hooked) or "forward" in own or "_compiled_call_impl" in own

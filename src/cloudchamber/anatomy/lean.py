@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from cloudchamber.anatomy.calls import AnyCall, version_of
-from cloudchamber.anatomy.plan import Plan
+from cloudchamber.anatomy.plan import Plan, Step
 
 FIELDS = frozenset({"features", "feature_gradients"})
 """What a lean pass shows."""
@@ -58,6 +58,27 @@ class Hook:
         """Take the hook out."""
         for table in self._tables:
             table.pop(self, None)
+
+
+class OwnForward:
+    """A forward method in the place of a module's own."""
+
+    def __init__(self, module: nn.Module, forward: Callable[..., Any]) -> None:
+        self._own = vars(module)
+        self._own["forward"] = forward
+
+    def remove(self) -> None:
+        """Give the module its own back."""
+        self._own.pop("forward", None)
+
+
+def call_along(chain: Iterable[Step], value: Tensor, note: Callable[..., None]) -> Tensor:
+    """Call the modules of a chain one after the other, and tell of those that show something; return the output."""
+    for step in chain:
+        received, value = value, step.module(value)
+        if step.shows:
+            note(step.module, (received,), value)
+    return value
 
 
 class _Feature(NamedTuple):

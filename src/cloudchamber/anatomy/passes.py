@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import cache
 from typing import Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from cloudchamber._core.errors import Unsupported, require
 from cloudchamber.anatomy.calls import NOTHING, Call, Seen, overwritten, version_of
 from cloudchamber.anatomy.derivatives import Place
 from cloudchamber.anatomy.following import Follower
 from cloudchamber.anatomy.lean import Notes
 from cloudchamber.anatomy.plan import Plan
 from cloudchamber.anatomy.recording import Recorder
-from cloudchamber.anatomy.snapshot import GRADIENT_FIELDS, STORED_FIELDS, LayerSnapshot
+from cloudchamber.anatomy.snapshot import GRADIENT_FIELDS, GRADIENT_OF, STORED_FIELDS, LayerSnapshot
+from cloudchamber.anatomy.tracker import is_in_backward
 
 FIELDS_OF_PASSES = STORED_FIELDS | GRADIENT_FIELDS | {"weight"}
 CHANGED = "its layers were not called as in the passes before"
@@ -124,3 +127,44 @@ def _joined(snapshots: Sequence[LayerSnapshot]) -> LayerSnapshot:
         name: None if any(value is None for value in values) else torch.cat(values) for name, values in columns.items()
     }
     return replace(snapshots[-1], **whole)
+
+
+def require_uncompiled(modules: tuple[nn.Module, ...]) -> None:
+    """Refuse modules that are compiled: they call no hooks that come later.
+
+    Raises:
+        Unsupported: if one is.
+    """
+    compiled = [m for m in modules if m._compiled_call_impl is not None or "_orig_mod" in m._modules]
+    if compiled:
+        raise Unsupported(
+            f"a training pass is seen of a model that is not compiled; got {type(compiled[0]).__name__}, which is. "
+            "Remedy: observe it on a probe, or train it uncompiled."
+        )
+
+
+def is_seen() -> bool:
+    """Whether what is computed now is part of a forward pass that can be differentiated."""
+    return (
+        torch.is_grad_enabled()
+        and not is_in_backward()  # where checkpointed parts are computed once more
+        and torch._C._functorch.peek_interpreter_stack() is None  # pyright: ignore
+    )
+
+
+@cache
+def asked_of(held: frozenset[str], streamed: frozenset[str]) -> tuple[frozenset[str], bool]:
+    """Return of what gradients are asked for, and whether they only tell that a backward pass was made.
+
+    Raises:
+        InvalidInput: if a field is none that training passes show.
+    """
+    wanted = held | streamed
+    require(
+        wanted <= FIELDS_OF_PASSES and streamed <= STORED_FIELDS | GRADIENT_FIELDS,
+        f"a field that training passes show is one of {sorted(FIELDS_OF_PASSES)}, and a weight is not streamed",
+        sorted(wanted),
+        "observe other fields on a probe",
+    )
+    asked = frozenset(name for name, gradient in GRADIENT_OF.items() if gradient in wanted)
+    return asked or frozenset({"outputs"}), not asked

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from itertools import accumulate
 from types import TracebackType
 from typing import Any
@@ -16,21 +16,32 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cloudchamber._core.errors import InvalidInput, Unsupported, require
+from cloudchamber._core.errors import InvalidInput, require
 from cloudchamber.anatomy.assembling import snapshots_of
 from cloudchamber.anatomy.calls import Call, Seen, Wanted, first_argument, hooks, modules_of
 from cloudchamber.anatomy.choice import ChosenModule
 from cloudchamber.anatomy.derivatives import Derivatives, Request
 from cloudchamber.anatomy.following import Follower
 from cloudchamber.anatomy.lean import FIELDS as LEAN_FIELDS
-from cloudchamber.anatomy.lean import Hook, HooksOfModules, Notes, Removable
-from cloudchamber.anatomy.passes import CHANGED, FIELDS_OF_PASSES, INSIDE, TWICE, Sink, TrainingPass, held_only, joined
+from cloudchamber.anatomy.lean import Hook, HooksOfModules, Notes, OwnForward, Removable, call_along
+from cloudchamber.anatomy.passes import (
+    CHANGED,
+    INSIDE,
+    TWICE,
+    Sink,
+    TrainingPass,
+    asked_of,
+    held_only,
+    is_seen,
+    joined,
+    require_uncompiled,
+)
 from cloudchamber.anatomy.plan import Plan
 from cloudchamber.anatomy.quiet import undisturbed, without_autocast
 from cloudchamber.anatomy.recording import Recorder, recorded_modules
 from cloudchamber.anatomy.replay import output_tensors
 from cloudchamber.anatomy.snapshot import GRADIENT_FIELDS, GRADIENT_OF, STORED_FIELDS, LayerSnapshot
-from cloudchamber.anatomy.tracker import ActivationTracker, is_in_backward
+from cloudchamber.anatomy.tracker import ActivationTracker
 
 _NO_PASS = "no forward pass with a graph was made (a compiled model calls no hooks)"
 _FAILED = "its forward pass failed"
@@ -104,12 +115,14 @@ class PassivePass:
         self._model, self._chosen, self._sink = model, layers, sink
         self._held, self._streamed = frozenset(held), frozenset(streamed)
         require(sink is not None or not streamed, "streamed fields have a sink", "none", "give `sink=`")
-        self._asked, self._only_witness = _asked(self._held, self._streamed)
+        self._asked, self._only_witness = asked_of(self._held, self._streamed)
         self._plan = plan if plan is not None and plan.holds_for(model, layers, training=model.training) else None
         self._is_lean = self._plan is not None and self._plan.lean and not self._held and self._streamed <= LEAN_FIELDS
         self._most_bytes, self._bytes = most_bytes, 0
         self._modules = tuple(model.modules()) if self._plan is None else self._plan.modules
-        require_uncompiled(self._modules)
+        self._chain = self._plan.chain if self._plan is not None and self._is_lean else None
+        if self._chain is None:
+            require_uncompiled(self._modules)
         self._changes = 0 if plan is None else plan.changes_of_next
         self._handles: list[Removable] = []
         self._passes: list[TrainingPass] = []
@@ -157,6 +170,9 @@ class PassivePass:
 
     def _hook(self) -> None:
         model = self._model
+        if self._chain is not None:
+            self._handles.append(OwnForward(model, self._along))
+            return
         self._handles.append(Hook(self._before_model, model._forward_pre_hooks, model._forward_pre_hooks_with_kwargs))
         if self._plan is None:
             self._handles += self._tracker.module_hooks(self._model)
@@ -172,7 +188,7 @@ class PassivePass:
         self._handles.append(Hook(self._after_model, model._forward_hooks, model._forward_hooks_always_called))
 
     def _before_model(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
-        if module is self._model and _is_seen():
+        if module is self._model and is_seen():
             self._close()
             self._begin(args, kwargs, whole=True)
 
@@ -181,12 +197,27 @@ class PassivePass:
             self._open.broken = _FAILED if output is None else ""
             self._close()
 
+    def _along(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name
+        """Call the modules of a chain one after the other, in the place of the model's forward method."""
+        if not is_seen():
+            return type(self._model).forward(self._model, input)
+        self._close()
+        now = self._begin((input,), {}, whole=True)
+        note = now.run.note if isinstance(now.run, Notes) else self._note
+        now.broken = _FAILED  # until it has not
+        try:
+            output = call_along(self._chain or (), input, note)
+            now.broken = ""
+        finally:
+            self._close()
+        return output
+
     def _before_random(self, module: nn.Module, args: tuple) -> None:
-        if _is_seen():
+        if is_seen():
             self._run_of(args, {}).before_random(module, args)
 
     def _after(self, module: nn.Module, args: tuple, kwargs: dict[str, Any], output: Any) -> None:
-        if _is_seen():
+        if is_seen():
             self._run_of(args, kwargs).after(module, args, kwargs, output)
 
     def _run_of(self, args: tuple, kwargs: dict[str, Any]) -> Recorder | Follower:
@@ -197,7 +228,7 @@ class PassivePass:
     def _note(self, module: nn.Module, args: tuple, output: Any) -> None:
         if self._open is None or not isinstance(self._open.run, Notes):
             self._after(module, args, {}, output)
-        elif _is_seen():
+        elif is_seen():
             self._open.run.note(module, args, output)
 
     def _begin(self, args: tuple, kwargs: dict[str, Any], *, whole: bool) -> TrainingPass:
@@ -327,6 +358,7 @@ class PassivePass:
             self._plan.served += len(counted)
             self._plan.wrong = any(each.broken == CHANGED for each in self._passes)
             self._plan.witness = self._plan.witness if counted else None
+            self._plan.heavy = self._plan.heavy or (self._chain is not None and not self._passes)
         numbers, samples = (tuple(each.number for each in counted), tuple(each.samples for each in counted))
         return Passive(joined(found), numbers, samples, unusable, reason, self._plan)
 
@@ -355,44 +387,3 @@ class PassivePass:
             value = getattr(snapshot, name)
             if value is not None:
                 self._tell("gradient" if name in GRADIENT_FIELDS else "forward", of, key, name, value)
-
-
-@cache
-def _asked(held: frozenset[str], streamed: frozenset[str]) -> tuple[frozenset[str], bool]:
-    """Return of what gradients are asked for, and whether they only tell that a backward pass was made.
-
-    Raises:
-        InvalidInput: if a field is none that training passes show.
-    """
-    wanted = held | streamed
-    require(
-        wanted <= FIELDS_OF_PASSES and streamed <= STORED_FIELDS | GRADIENT_FIELDS,
-        f"a field that training passes show is one of {sorted(FIELDS_OF_PASSES)}, and a weight is not streamed",
-        sorted(wanted),
-        "observe other fields on a probe",
-    )
-    asked = frozenset(name for name, gradient in GRADIENT_OF.items() if gradient in wanted)
-    return asked or frozenset({"outputs"}), not asked
-
-
-def require_uncompiled(modules: tuple[nn.Module, ...]) -> None:
-    """Refuse modules that are compiled: they call no hooks that come later.
-
-    Raises:
-        Unsupported: if one is.
-    """
-    compiled = [m for m in modules if m._compiled_call_impl is not None or "_orig_mod" in m._modules]
-    if compiled:
-        raise Unsupported(
-            f"a training pass is seen of a model that is not compiled; got {type(compiled[0]).__name__}, which is. "
-            "Remedy: observe it on a probe, or train it uncompiled."
-        )
-
-
-def _is_seen() -> bool:
-    """Whether what is computed now is part of a forward pass that can be differentiated."""
-    return (
-        torch.is_grad_enabled()
-        and not is_in_backward()  # where checkpointed parts are computed once more
-        and torch._C._functorch.peek_interpreter_stack() is None  # pyright: ignore
-    )

@@ -45,6 +45,11 @@ class Step:
     received: tuple[int, ...]
     nodes: tuple[type | None, type | None]
 
+    @property
+    def shows(self) -> bool:
+        """Whether anything is to be seen of it."""
+        return self.call is not None or bool(self.returned or self.received)
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedCall:
