@@ -2,9 +2,9 @@
 
 One process, two threads. Each round trains one model by a block of steps bare and by one in every way of watching it,
 in an order drawn anew, on the same batch; the ratio of a round is watched over the mean of two bare blocks, and the
-median over rounds counts. The bare step is zero_grad, forward, cross entropy, backward, SGD step. All blocks work on the
-same memory: copies of a model, each in pages of its own, differ by more than what is measured. What one bare block of a
-round is over the other shows what is left of that.
+median over rounds counts. The bare step is zero_grad, forward, cross entropy, backward, SGD step. All blocks work on
+the same memory: copies of a model, each in pages of its own, differ by more than what is measured. What one bare block
+of a round is over the other shows what is left of that.
 
 Run: python benchmarks/observing.py [threads [number of one case]]; the results of other cases stay.
 """

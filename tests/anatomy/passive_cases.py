@@ -33,6 +33,7 @@ class Keeps:
 
 def assert_no_hooks(model):
     for module in model.modules():
+        assert "forward" not in vars(module)
         for name, value in vars(module).items():
             if "hooks" in name:
                 assert not value, (module, name)

@@ -21,7 +21,7 @@ from cloudchamber.anatomy.derivatives import Request, derivatives_of
 from cloudchamber.anatomy.direct import DIRECT_FIELDS, run_along
 from cloudchamber.anatomy.following import Follower
 from cloudchamber.anatomy.plan import Plan
-from cloudchamber.anatomy.quiet import copied_buffers, restored_attributes, set_mode, uncompiled, undisturbed
+from cloudchamber.anatomy.quiet import apart, copied_buffers, restored_attributes, set_mode, uncompiled, undisturbed
 from cloudchamber.anatomy.recording import Recorder, recorded_modules
 from cloudchamber.anatomy.snapshot import FIELDS, GRAPH_FIELDS, STORED_FIELDS, LayerSnapshot
 from cloudchamber.anatomy.tracker import ActivationTracker
@@ -90,6 +90,7 @@ def capture(
     plan: Plan | None = None,
     kernel_samples: Tensor | None = None,
     most_outputs: int = 100,
+    calm: bool = False,
 ) -> Capture:
     """Run the model once on the probe and return a snapshot of every chosen layer.
 
@@ -107,6 +108,7 @@ def capture(
         forward: calls the model with the inputs and returns the tensor (n, ...) that the loss takes.
         plan: `Capture.plan` of an earlier capture of the same model and layers; checked as the pass goes.
         kernel_samples: (m,) the samples for which `per_output_gradients` are wanted; None = all.
+        calm: whether the loss is known to draw no random numbers.
         most_outputs: refuse `per_output_gradients` of more outputs than this: there is a backward pass for each.
 
     Raises:
@@ -128,11 +130,13 @@ def capture(
     probe = _Probe(
         model, inputs, count_samples(inputs), forward, summed_loss, layers, modules, training_mode, _kept(wanted)
     )
-    with undisturbed(device_of(inputs), compiled=True), torch.set_grad_enabled(not GRAPH_FIELDS.isdisjoint(wanted)):
-        direct = _along_chain(probe, plan, wanted) if known and plan is not None else None
+    device = device_of(inputs)
+    with apart(device), torch.set_grad_enabled(not GRAPH_FIELDS.isdisjoint(wanted)):
+        with nullcontext() if calm else undisturbed(device, compiled=True):
+            direct = _along_chain(probe, plan, wanted) if known and plan is not None else None
         if direct is not None:
             return direct
-        with uncompiled(), restored_attributes(modules):
+        with undisturbed(device, compiled=True), uncompiled(), restored_attributes(modules):
             set_mode(modules, training=training_mode)
             seen, plan = _passed(probe, plan, known=known)
             request = Request(wanted, kernel_samples, most_outputs)

@@ -36,7 +36,7 @@ def undisturbed(device: torch.device, *, compiled: bool = False) -> Iterator[Non
         yield
         return
     before = _now.device
-    with preserved_random_state([device]), _left(device), nullcontext() if compiled else uncompiled():
+    with preserved_random_state([device]), apart(device), nullcontext() if compiled else uncompiled():
         _now.device = device
         try:
             yield
@@ -45,8 +45,8 @@ def undisturbed(device: torch.device, *, compiled: bool = False) -> Iterator[Non
 
 
 @contextmanager
-def _left(device: torch.device) -> Iterator[None]:
-    """Leave the caller's inference mode and autocast, as far as there are any."""
+def apart(device: torch.device) -> Iterator[None]:
+    """Work outside of the caller's inference mode and autocast, as far as there are any."""
     with torch.inference_mode(False) if torch.is_inference_mode_enabled() else nullcontext(), without_autocast(device):
         yield
 

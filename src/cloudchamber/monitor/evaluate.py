@@ -44,6 +44,11 @@ class Due:
         return fields_needed(self.measures)
 
     @cached_property
+    def is_calm(self) -> bool:
+        """Whether they are known to draw no random numbers: those that native code can take."""
+        return all(measure.at_once is not None for measure in self.measures)
+
+    @cached_property
     def of_layers(self) -> tuple[Measure, ...]:
         """Those that every layer has."""
         return tuple(measure for measure in self.measures if measure.scope == "layer")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -30,6 +31,12 @@ class SampleLoss:
     loss: Loss
     targets: Tensor
     reduction: Reduction
+
+    @cached_property
+    def is_calm(self) -> bool:
+        """Whether it is one of torch's own, which draw no random numbers."""
+        of_module = isinstance(self.loss, nn.Module) and type(self.loss).__module__ == "torch.nn.modules.loss"
+        return of_module or getattr(self.loss, "__module__", "") == "torch.nn.functional"
 
     def summed(self, outputs: Tensor) -> Tensor:
         """Return Σ_x loss_x over the samples, at least in float32; its gradient by a sample's output is ∂loss_x.

@@ -26,6 +26,7 @@ from cloudchamber.anatomy import (
     coverage_table,
     undisturbed,
 )
+from cloudchamber.anatomy.quiet import apart
 from cloudchamber.measures import Measure, isotropic_groups
 from cloudchamber.monitor.environment import environment
 from cloudchamber.monitor.evaluate import Due, Evaluation, fields_needed, scalars
@@ -71,6 +72,7 @@ class Target:
         *,
         shuffled: bool = False,
         kernel_samples: Tensor | None = None,
+        calm: bool = False,
     ) -> Capture:
         """Run the probe once through the model, as it is or shuffled."""
         seen = capture(
@@ -83,6 +85,7 @@ class Target:
             forward=self.forward,
             plan=self.plans[0] if self.plans else None,
             kernel_samples=kernel_samples,
+            calm=calm,
         )
         self.plans[:] = [seen.plan]
         if self.positions.choice == "all":
@@ -143,8 +146,11 @@ class Observer:
 
     def observe(self, step: int, *, images: bool, rare: bool, **extra: float | None) -> Observation:
         """Measure now; `extra` holds numbers that the training loop knows (train_loss, epoch)."""
-        with undisturbed(self.target.probe.device, compiled=True):
-            seen, shuffled = self.captures(*self.evaluation.due(images=images, rare=rare))
+        due, null = self.evaluation.due(images=images, rare=rare)
+        calm = due.is_calm and not null.measures and self.history is None and self.sample_loss.is_calm
+        device = self.target.probe.device
+        with apart(device) if calm else undisturbed(device, compiled=True):
+            seen, shuffled = self.captures(due, null)
             with torch.no_grad():
                 if self.history is not None:
                     self.history.update(step, seen.layers, self.evaluation.labels)
@@ -156,7 +162,7 @@ class Observer:
         """Run the probe through the model, and the shuffled one if measures of that are due."""
         straight = with_history(due.fields, self.history)
         few = self.evaluation.few if "per_output_gradients" in straight else None
-        seen = self.target.capture(self.sample_loss.summed, straight, kernel_samples=few)
+        seen = self.target.capture(self.sample_loss.summed, straight, kernel_samples=few, calm=self.sample_loss.is_calm)
         if not null.measures:
             return seen, None
         return seen, self.target.capture(self.sample_loss.summed, null.fields, shuffled=True)
