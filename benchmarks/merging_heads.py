@@ -10,6 +10,7 @@ Run: python benchmarks/merging_heads.py      (4 minutes on one core; --afresh fo
 from __future__ import annotations
 
 import json
+import re
 import statistics
 import sys
 from pathlib import Path
@@ -95,7 +96,7 @@ def merged(kind: str, seed: int) -> dict[str, Any]:
 
 
 def table(kept: dict[str, Any]) -> str:
-    """A row per kind: heads that are left in each block (seeds), parameters, agreement."""
+    """A row per kind: heads that are left in each block (first seed), means over the seeds."""
     rows = ["| transformer | accuracy | " + " | ".join(f"within {each:g}" for each in TOLERANCES) + " |"]
     rows.append("|" + "---|" * (len(TOLERANCES) + 2))
     for kind in KINDS:
@@ -103,7 +104,7 @@ def table(kept: dict[str, Any]) -> str:
         cells = [f"{100 * statistics.mean(each['accuracy'] for each in found):.1f}"]
         for at in range(len(TOLERANCES)):
             each = [net["rows"][at] for net in found]
-            heads = "; ".join(", ".join(str(left(row, block)) for block in (0, 1)) for row in each)
+            heads = ", ".join(left(each[0], block) for block in (0, 1))
             share = statistics.mean(row["parameters"][1] / row["parameters"][0] for row in each)
             agreement = statistics.mean(row["agreement"] for row in each)
             cells.append(f"{heads}; {share:.0%}; {agreement:.2%}")
@@ -111,9 +112,12 @@ def table(kept: dict[str, Any]) -> str:
     return "\n".join(rows)
 
 
-def left(row: dict[str, Any], block: int) -> int:
-    """How many heads of a block are left."""
-    return row["heads"].get(f"blocks.layers.{block}.self_attn (heads)", [HEADS, HEADS])[1]
+def left(row: dict[str, Any], block: int) -> str:
+    """How many heads of a block are left, and how wide their queries and keys are and their values."""
+    _, heads, how = row["heads"].get(f"blocks.layers.{block}.self_attn (heads)", (HEADS, HEADS, ""))
+    widths = [re.search(rf"{what} \d+ → (\d+)", how) for what in ("queries and keys", "values")]
+    queries, values = (WIDTH // HEADS if found is None else int(found[1]) for found in widths)
+    return f"{heads} × ({queries}, {values})"
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from torch import nn
 
 import cloudchamber as cc
 from cloudchamber.anatomy import default_forward
+from cloudchamber.reduction import merge_finding
 from cloudchamber.reduction.heads import HeadwiseAttention, find_hosts
 from cloudchamber.reduction.heads.blocks import Blocks, HeadGroups, merged
 
@@ -202,6 +203,8 @@ def test_heads_that_are_narrower_than_they_look_become_so():
     assert small.layers[1].self_attn.num_heads == 3
     assert summary.error.relative < 1e-13
     assert "values 2 → 1 wide" in str(summary.plan)
+    assert "dimensions in the heads of layers.0.self_attn act as copies (values 2 → 1 wide)" in str(summary)
+    assert "25% of the heads of layers.1.self_attn" in merge_finding(summary).title
 
 
 def test_different_heads_stay_and_odd_attentions_are_named():

@@ -12,7 +12,7 @@ def merge_finding(summary: Summary) -> Finding:
     """Return what merging came to as a finding: which layers, by how much the output changes."""
     plan, error = summary.plan, summary.error
     named = sorted(plan.layers, key=lambda each: -each.gone)[:NAMED]
-    layers = ", ".join(f"{each.gone:.0%} of the {each.unit} of {each.name}" for each in named)
+    layers = ", ".join(each.gone_in_words for each in named)
     layers += f" (and some of {len(plan.layers) - NAMED} more layers)" if len(plan.layers) > NAMED else ""
     if not plan.layers:
         return Finding(

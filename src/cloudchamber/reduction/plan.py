@@ -66,6 +66,12 @@ class LayerPlan:
         """Share of the neurons or heads that go."""
         return 1 - self.after / self.before
 
+    @property
+    def gone_in_words(self) -> str:
+        """What goes: a share of the neurons or heads, or of what is in the heads."""
+        layer = self.name.removesuffix(" (heads)")
+        return f"{self.gone:.0%} of the {self.unit} of {layer}" if self.gone else f"dimensions in the heads of {layer}"
+
     def __str__(self) -> str:
         parts = [f"{self.merged} merged ({self.copies} of them copies for every input)" if self.merged else ""]
         parts.append(f"{self.constant} constant" if self.constant else "")
@@ -174,7 +180,7 @@ class Summary:
             "" if isnan(self.error.agreement) else f", {self.error.agreement:.1%} of the samples get the same class"
         )
         rows = [
-            f"{each.gone:.0%} of the {each.unit} of {each.name} act as copies ({each.before} → {each.after})"
+            f"{each.gone_in_words} act as copies ({f'{each.before} → {each.after}' if each.gone else each.how})"
             for each in self.plan.layers
         ]
         if not rows:
