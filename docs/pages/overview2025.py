@@ -187,3 +187,14 @@ for start in mean.start.values:
     rows.append((start, f"{float(one.moved):.2g}", *widths, " → ".join(lost)))
 heads = ("initial variance", "weights moved by", *mean.way.values, "points lost as narrow, at once → after updates")
 table(heads, rows)
+
+# %% [markdown]
+# ## What is known beyond the paper
+#
+# - *Which orientations Figure 1 ends on* is decided by the target up to a side: a bend can be made from the left or
+#   from the right, and the seed chooses.
+# - *The number of orientations does not only grow.* It overshoots while neurons are on their way to new orientations,
+#   and falls when they arrive.
+# - *"A pair of opposite directions" is the target's.* Where the direction that the initial stage chooses is not the one
+#   that fits, one neuron goes on alone and most stay behind (Figure 2).
+# - *Two pairs for x·tanh* need neurons of equal speed, not a particular optimizer (Figure 6).

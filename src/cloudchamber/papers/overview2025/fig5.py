@@ -37,10 +37,10 @@ _FULL: dict[str, dict[str, Any]] = {
 }
 _SIZES: Mapping[Scale, Mapping[str, dict[str, Any]]] = {
     "smoke": {
-        TWO: {},
-        SLOPES: {**_LINE, "widths": [100, 400], "seeds": 2},
-        THREE: {},
-        MNIST: {"data": "digits", "samples": 10, "widths": [50, 100], "loss_ratio": 1e-2},
+        TWO: {"widths": [50, 100]},
+        SLOPES: {**_LINE, "widths": [50, 100], "seeds": 2},
+        THREE: {"widths": [10, 20]},
+        MNIST: {"data": "digits", "samples": 6, "widths": [20, 40], "loss_ratio": 1e-2},
     },
     "laptop": _FULL,
     "paper": _FULL,
