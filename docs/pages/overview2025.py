@@ -13,7 +13,7 @@ from cloudchamber.papers.overview2025.orientations import CUT, DEGREES, KINKS, a
 # page with them. `cloudchamber papers run overview2025/NAME` runs an exhibit again.
 #
 # Claims were written before the first run at their scale and have not changed since
-# ([how](papers.md#claims-cannot-move)). Lists of numbers have one per seed.
+# ([how](papers.md#claims-cannot-move)); the few that were added after it say so. Lists of numbers have one per seed.
 
 # %%
 overview("overview2025")
