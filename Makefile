@@ -4,13 +4,17 @@ BIN := .venv/bin
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test lint pictures pages benchmarks clean
+.PHONY: run test lint unit pictures pages benchmarks clean
 
 run: .venv/.run
 	$(BIN)/cloudchamber run
 
-test: lint
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
+# Both at once: tests wait for processes that they start, and type checking takes one core.
+test: .venv/.test
+	@$(MAKE) --no-print-directory --jobs 2 lint unit
+
+unit: .venv/.test
+	$(BIN)/pytest --numprocesses 3 --dist loadfile
 
 lint: .venv/.test
 	$(BIN)/ruff check

@@ -49,10 +49,11 @@ def test_a_laptop_run_has_the_seeds_that_its_claims_take(item):
 
 
 def _seeds(what):
-    """A recipe has one seed; a study has one, or so many."""
+    """A recipe has one seed; a study has one, or so many, or groups of them; one that says nothing counts as one."""
     if not isinstance(what, Study):
         return {what.seed}
-    return range(what.settings["seeds"]) if "seeds" in what.settings else {what.settings["seed"]}
+    many = what.settings.get("seeds", what.settings.get("groups"))
+    return {what.settings.get("seed", 0)} if many is None else range(many)
 
 
 def test_a_misspelt_exhibit_names_the_nearest():
