@@ -9,12 +9,12 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 run: .venv/.run
 	$(BIN)/cloudchamber run
 
-# Both at once: tests wait for processes that they start, and type checking takes one core.
+# Both at once: tests now and then wait for processes that they start.
 test: .venv/.test
 	@$(MAKE) --no-print-directory --jobs 2 lint unit
 
 unit: .venv/.test
-	$(BIN)/pytest --numprocesses 3 --dist loadfile
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 lint: .venv/.test
 	$(BIN)/ruff check
