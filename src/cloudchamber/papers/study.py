@@ -27,7 +27,7 @@ class Study:
     Attributes:
         compute: a function of a module, `compute(folder, **settings) → xr.Dataset`. What it keeps in the folder while
             it works (the ledger of a sweep, parts that are done) is there again after an interruption.
-        settings: what JSON can hold; sizes among them, and `seed`, or `seeds` for so many from 0.
+        settings: what JSON can hold; sizes among them, and `seed`, `seeds` for so many from 0, or `groups` of trials.
         edition: raise it when the code changes what comes out; the code itself is no part of the content.
         threads: of torch.
     """

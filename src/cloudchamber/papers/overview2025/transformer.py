@@ -115,11 +115,7 @@ def learned(
     """
     task, random = Task(length, numbers), generator(seed, "composite", "data")
     train = task.draw(samples, SEEN, random)
-    tests = {
-        "seen": tuple(part[:_TESTS] for part in train),
-        "unseen_numbers": task.draw(_TESTS, SEEN, random, unseen=True),
-        "unseen_compositions": task.draw(_TESTS, HELD_OUT, random),
-    }
+    tests = _tests(task, train, random)
     start = generator(seed, "composite", "start")
     model = Transformer(task.tokens, length, width, hidden, rate=rate, random=start)
     batches = generator(seed, "composite", "batches")
@@ -137,6 +133,14 @@ def learned(
             seen.append(_accuracies(model, tests))
     curves = {name: ("step", np.array([one[name] for one in seen])) for name in seen[0]}
     return xr.Dataset({**curves, **_condensation(model, numbers)}, {"step": at, "part": list(PARTS)})
+
+
+def _tests(task: Task, train: Sequences, random: torch.Generator) -> dict[str, Sequences]:
+    return {
+        "seen": (train[0][:_TESTS], train[1][:_TESTS]),
+        "unseen_numbers": task.draw(_TESTS, SEEN, random, unseen=True),
+        "unseen_compositions": task.draw(_TESTS, HELD_OUT, random),
+    }
 
 
 def _part_of_rate(step: int, steps: int) -> float:
